@@ -1,0 +1,105 @@
+/* CWalrusPlatform.h - the little C that Swift cannot say
+ *
+ * Variadic calls, macros with casts, thread-locals, pthread_atfork and the checksum kernels. Whatever Swift can
+ * call by itself it calls by itself, in Storage/SystemCalls.swift.
+ */
+#ifndef WALRUS_PLATFORM_H
+#define WALRUS_PLATFORM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "walrus_crc32.h"
+
+/* ---- errno: a macro over a function that Swift's importer does not see */
+static inline int32_t wp_errno(void) { return errno; }
+
+/* ---- Descriptors. Every one of the library's is opened and closed here, so that a forked child can close them all:
+ * a child that never heard of the log would otherwise keep its flock alive after the parent died. All are
+ * close-on-exec. Results are those of the system call, errno included. */
+int32_t wp_open(int32_t directory, const char *name, int32_t flags, uint32_t mode);
+int32_t wp_close(int32_t descriptor);
+
+/* Grows by one in each forked child. A handle compares it with the value at its open: cheaper than getpid. */
+extern uint64_t wp_fork_generation;
+static inline uint64_t wp_generation(void) { return __atomic_load_n(&wp_fork_generation, __ATOMIC_RELAXED); }
+
+/* ---- Files */
+/* Really allocates [offset, offset + length) and grows the file's size to cover it. 0 or errno. */
+int32_t wp_allocate(int32_t descriptor, uint64_t offset, uint64_t length);
+/* The next offset from `offset` on at which the file may hold something else than zeros; UINT64_MAX if there is
+ * none; `offset` itself where the filesystem cannot tell. */
+uint64_t wp_next_data(int32_t descriptor, uint64_t offset);
+/* The largest size to which this process may grow a file (RLIMIT_FSIZE). Asked before growing one, since the kernel
+ * would answer with SIGXFSZ, which kills a host that does not expect it. */
+uint64_t wp_file_size_limit(void);
+/* The directory's entries, through a descriptor of its own; NULL and errno. closedir ends it. */
+DIR *wp_open_listing(int32_t directory);
+/* NULL instead of MAP_FAILED. */
+void *wp_map_file(int32_t descriptor, uint64_t length);
+void *wp_reserve(uint64_t length);
+
+/* ---- Time and chance */
+static inline int64_t wp_realtime_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+static inline int64_t wp_monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+/* 0, or errno where the system has no randomness to give. */
+int32_t wp_random(void *to, size_t size);
+
+/* ---- Threads */
+/* An enumerator that is an int in C and something else in Swift, depending on the build. */
+static inline int32_t wp_prefer_writers(void) { return PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP; }
+/* Starts `body(context)` with every signal blocked, so that the host's handlers never run on it. 0 or errno. */
+int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context);
+
+/* ---- This thread's last failure, as walrus_last_error reports it */
+struct wp_failure {
+    int32_t code;
+    int32_t os_errno;
+    uint64_t index;
+    uint64_t offset;
+    char path[512];
+    char message[512];
+};
+struct wp_failure *wp_last_failure(void);
+
+/* Text is put together in a caller's buffer, cut where it does not fit, always NUL-terminated. */
+struct wp_text {
+    char *to;
+    size_t capacity;
+    size_t length;
+};
+void wp_text_add(struct wp_text *text, const char *string);
+void wp_text_add_bytes(struct wp_text *text, const void *bytes, size_t size);
+void wp_text_add_number(struct wp_text *text, uint64_t number);
+void wp_text_add_octal(struct wp_text *text, uint64_t number);
+/* The thread-safe strerror, whichever of its two forms the C library has. */
+void wp_text_add_errno(struct wp_text *text, int32_t code);
+
+#endif

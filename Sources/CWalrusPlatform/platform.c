@@ -1,0 +1,170 @@
+/* platform.c - descriptors, fork, mappings, randomness, threads and texts for the Swift engine */
+#include "CWalrusPlatform.h"
+
+#include <sys/random.h>
+
+/* ---- Descriptors and fork ----------------------------------------------------------------------
+ *
+ * The table below knows every descriptor that the library holds. A mutex covers "open it and note it" as one
+ * step, and fork waits for that mutex, so no child is ever made between the two. */
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+static unsigned char *table; /* one byte a descriptor number: 1 if it is ours */
+static size_t table_size;
+
+uint64_t wp_fork_generation = 1;
+
+static void before_fork(void) { pthread_mutex_lock(&table_lock); }
+static void after_fork_in_parent(void) { pthread_mutex_unlock(&table_lock); }
+static void after_fork_in_child(void) {
+    __atomic_fetch_add(&wp_fork_generation, 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < table_size; i++) {
+        if (table[i]) close((int)i);
+        table[i] = 0;
+    }
+    pthread_mutex_unlock(&table_lock);
+}
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
+
+static int note(int descriptor) {
+    size_t needed = (size_t)descriptor + 1;
+    if (needed > table_size) {
+        size_t size = needed < 256 ? 256 : needed * 2;
+        unsigned char *larger = realloc(table, size);
+        if (!larger) return ENOMEM;
+        memset(larger + table_size, 0, size - table_size);
+        table = larger;
+        table_size = size;
+    }
+    table[descriptor] = 1;
+    return 0;
+}
+
+int32_t wp_open(int32_t directory, const char *name, int32_t flags, uint32_t mode) {
+    pthread_once(&table_once, watch_forks);
+    pthread_mutex_lock(&table_lock);
+    int descriptor;
+    do {
+        descriptor = openat(directory, name, flags | O_CLOEXEC, (mode_t)mode);
+    } while (descriptor < 0 && errno == EINTR);
+    int failure = descriptor < 0 ? errno : note(descriptor);
+    if (descriptor >= 0 && failure) close(descriptor);
+    pthread_mutex_unlock(&table_lock);
+    errno = failure;
+    return failure ? -1 : descriptor;
+}
+
+int32_t wp_close(int32_t descriptor) {
+    pthread_mutex_lock(&table_lock);
+    /* In a forked child the number may belong to somebody else by now. */
+    int ours = (size_t)descriptor < table_size && table[descriptor];
+    if (ours) table[descriptor] = 0;
+    int result = ours ? close(descriptor) : 0; /* never retried: after EINTR Linux has closed it */
+    pthread_mutex_unlock(&table_lock);
+    return result;
+}
+
+/* ---- Files ------------------------------------------------------------------------------------- */
+
+int32_t wp_allocate(int32_t descriptor, uint64_t offset, uint64_t length) {
+    int result;
+    do {
+        result = fallocate(descriptor, 0, (off_t)offset, (off_t)length);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : errno;
+}
+
+uint64_t wp_next_data(int32_t descriptor, uint64_t offset) {
+    off_t at = lseek(descriptor, (off_t)offset, SEEK_DATA);
+    if (at >= 0) return (uint64_t)at;
+    return errno == ENXIO ? UINT64_MAX : offset;
+}
+
+uint64_t wp_file_size_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return INT64_MAX;
+    return limit.rlim_cur;
+}
+
+DIR *wp_open_listing(int32_t directory) {
+    int descriptor = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) return NULL;
+    DIR *listing = fdopendir(descriptor);
+    if (!listing) close(descriptor);
+    return listing;
+}
+
+void *wp_map_file(int32_t descriptor, uint64_t length) {
+    void *at = mmap(NULL, length, PROT_READ, MAP_SHARED, descriptor, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+void *wp_reserve(uint64_t length) {
+    void *at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+/* ---- Chance and threads ------------------------------------------------------------------------ */
+
+int32_t wp_random(void *to, size_t size) {
+    unsigned char *at = to;
+    while (size > 0) {
+        ssize_t got = getrandom(at, size, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return errno ? errno : EIO;
+        at += got;
+        size -= (size_t)got;
+    }
+    return 0;
+}
+
+int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context) {
+    sigset_t all, before;
+    sigfillset(&all);
+    int failure = pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (failure) return failure;
+    failure = pthread_create(thread, NULL, body, context);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failure;
+}
+
+/* ---- Failures and texts ------------------------------------------------------------------------ */
+
+struct wp_failure *wp_last_failure(void) {
+    static _Thread_local struct wp_failure failure;
+    return &failure;
+}
+
+void wp_text_add_bytes(struct wp_text *text, const void *bytes, size_t size) {
+    if (text->capacity == 0) return;
+    size_t room = text->capacity - 1 - text->length;
+    size_t taken = size < room ? size : room;
+    memcpy(text->to + text->length, bytes, taken);
+    text->length += taken;
+    text->to[text->length] = 0;
+}
+
+void wp_text_add(struct wp_text *text, const char *string) { wp_text_add_bytes(text, string, strlen(string)); }
+
+void wp_text_add_number(struct wp_text *text, uint64_t number) {
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    wp_text_add_bytes(text, digits, (size_t)length);
+}
+
+void wp_text_add_octal(struct wp_text *text, uint64_t number) {
+    char digits[32];
+    int length = snprintf(digits, sizeof digits, "0%llo", (unsigned long long)number);
+    wp_text_add_bytes(text, digits, (size_t)length);
+}
+
+/* glibc's strerror_r returns the text, POSIX's a number: let the compiler choose. */
+static const char *chosen_text(const char *returned, const char *buffer) { (void)buffer; return returned; }
+static const char *chosen_number(int returned, const char *buffer) { return returned == 0 ? buffer : "unknown error"; }
+
+void wp_text_add_errno(struct wp_text *text, int32_t code) {
+    char buffer[128] = "";
+    wp_text_add(text, _Generic(strerror_r(code, buffer, sizeof buffer), char *: chosen_text, int: chosen_number)(
+                          strerror_r(code, buffer, sizeof buffer), buffer));
+}

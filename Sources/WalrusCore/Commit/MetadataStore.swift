@@ -1,0 +1,108 @@
+// MetadataStore.swift - the two slots of walrus.meta
+//
+// Each update writes and syncs one slot and then the other before it returns. So a damaged slot beside its predecessor was
+// never acknowledged, and a damaged slot beside its equal can be made good. Overwriting in place, it needs no
+// new space: a log can be cut on a full disk.
+
+public struct MetadataStore<S: Storage>: ~Copyable {
+    private let storage: S
+    private let file: FileHandle
+    private let buffer: Memory
+    private(set) var current: MetadataSlot
+    /// The slots are not equal: an update was interrupted, or one is damaged. The next update makes them equal.
+    private(set) var isInNeedOfRepair: Bool
+
+    static var slotOffsets: (UInt64, UInt64) { (0, UInt64(MetadataSlot.capacity)) }
+
+    /// Reads the slots of an existing log.
+    ///
+    /// - Throws: `.notFound` if there is no log; `.corrupt` if neither slot is good; `.version`, `.format`, `.io`.
+    init(storage: S, writable: Bool) throws(LogError) {
+        let buffer = try Memory(count: MetadataSlot.capacity)
+        let file = try storage.open(.metadata, writable ? .write : .read)
+        do throws(LogError) {
+            let found = try MetadataStore.readBoth(storage, file, buffer.bytes)
+            self.current = found.slot
+            self.isInNeedOfRepair = found.isUneven
+        } catch {
+            storage.close(file)
+            throw error.located(in: .metadata)
+        }
+        self.storage = storage
+        self.file = file
+        self.buffer = buffer
+    }
+
+    private static func read(_ storage: S, _ file: FileHandle, _ offset: UInt64, _ buffer: MutableBytes) throws(LogError)
+        -> MetadataSlot.Decoded
+    {
+        let got = try storage.read(file, at: offset, into: buffer)
+        return MetadataSlot.decode(buffer.bytes.slice(0, got))
+    }
+
+    private static func readBoth(_ storage: S, _ file: FileHandle, _ buffer: MutableBytes) throws(LogError) -> (
+        slot: MetadataSlot, isUneven: Bool
+    ) {
+        let first = try read(storage, file, slotOffsets.0, buffer)
+        let second = try read(storage, file, slotOffsets.1, buffer)
+        var isUneven = true
+        if case (.valid(let a), .valid(let b)) = (first, second) { isUneven = a.sequence != b.sequence }
+        return (try choose(first, second), isUneven)
+    }
+
+    private static func choose(_ first: MetadataSlot.Decoded, _ second: MetadataSlot.Decoded) throws(LogError) -> MetadataSlot {
+        switch (first, second) {
+        case (.newerVersion, _), (_, .newerVersion):
+            throw LogError(.version, "the log was written by a newer version of libwalrus; use that one", file: .metadata)
+        case (.unknownFormat, _), (_, .unknownFormat):
+            throw LogError(.unsupported, "the log has a format that this version of libwalrus cannot read", file: .metadata)
+        case (.valid(let a), .valid(let b)):
+            guard a.logID == b.logID else {
+                throw LogError(.corrupt, "the two metadata slots belong to different logs", file: .metadata)
+            }
+            return a.sequence >= b.sequence ? a : b
+        case (.valid(let only), .damaged), (.damaged, .valid(let only)): return only
+        case (.damaged, .damaged):
+            throw LogError(.corrupt, "both metadata slots are damaged; restore walrus.meta from a copy", file: .metadata)
+        }
+    }
+
+    /// Makes a log's first metadata, under a temporary name until it is durable. The caller syncs the directory.
+    static func create(_ slot: MetadataSlot, storage: S) throws(LogError) {
+        let file = try storage.open(.metadataInProgress, .create)
+        defer { storage.close(file) }
+        let block = try Memory(count: 4096)
+        block.bytes.zero(0, 4096)
+        slot.encode(to: block.bytes)
+        try storage.write(file, at: slotOffsets.0, block.bytes.bytes, .empty)
+        try storage.write(file, at: slotOffsets.1, block.bytes.bytes, .empty)
+        try storage.sync(file)
+        try storage.rename(.metadataInProgress, to: .metadata)
+    }
+
+    /// Replaces the metadata. Durable when it returns. When it throws, either may be what a next open finds.
+    mutating func update(_ change: (inout MetadataSlot) -> Void) throws(LogError) {
+        var next = current
+        change(&next)
+        next.sequence += 1
+        next.encode(to: buffer.bytes)
+        let bytes = buffer.bytes.bytes.slice(0, next.size)
+        do throws(LogError) {
+            try storage.write(file, at: MetadataStore.slotOffsets.0, bytes, .empty)
+            try storage.sync(file)
+            try storage.write(file, at: MetadataStore.slotOffsets.1, bytes, .empty)
+            try storage.sync(file)
+        } catch {
+            throw error.located(in: .metadata)
+        }
+        current = next
+        isInNeedOfRepair = false
+    }
+
+    /// The metadata as it is on disk now, for a reader beside a writer.
+    func reread() throws(LogError) -> MetadataSlot {
+        try MetadataStore.readBoth(storage, file, buffer.bytes).slot
+    }
+
+    deinit { storage.close(file) }
+}

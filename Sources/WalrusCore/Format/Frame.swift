@@ -1,0 +1,207 @@
+// Frame.swift - the unit of a segment: 24 bytes of header, a payload, zeros to a multiple of 8
+//
+//      0        4         8       12       16    17      18    19        24
+//      +--------+---------+-------+--------+-----+-------+-----+---------+----------
+//      | header | payload | stored| relat. |type | flags |dura-| time    | payload
+//      | crc    | crc     | length| index  |     |       |ble d| 40 bits | ...
+//      +--------+---------+-------+--------+-----+-------+-----+---------+----------
+//
+// The header's checksum starts from (salt XOR offset / 8), so a frame verifies only in its own segment and at its own place: what
+// recycled space, a misdirected write or a copy inside a payload holds is never taken for a frame. Nothing of a header is
+// believed, its length above all, before its checksum agrees.
+
+import CWalrusPlatform
+
+enum FrameType {
+    static var entry: UInt8 { 1 }
+    static var begin: UInt8 { 2 }
+    static var run: UInt8 { 3 }
+    static var seal: UInt8 { 4 }
+    static var watermark: UInt8 { 5 }
+    static var padding: UInt8 { 6 }
+    /// From here on a reader that does not know a type may pass over it.
+    static var skippable: UInt8 { 128 }
+}
+
+struct FrameHeader {
+    static var size: Int { 24 }
+    static var largestLength: Int { 1 << 30 }
+    static var continuesFlag: UInt8 { 1 }
+    /// Times are kept as a 40-bit distance from their run's time base.
+    static var timeRange: UInt64 { 1 << 40 }
+
+    var payloadChecksum: UInt32
+    var length: UInt32
+    var relativeIndex: UInt32
+    var type: UInt8
+    var flags: UInt8
+    var durableDistance: UInt8
+    var time: UInt64
+
+    /// Bytes on disk of a frame with `length` bytes of payload.
+    @inline(__always)
+    static func frameSize(_ length: Int) -> Int { (size &+ length &+ 7) & ~7 }
+
+    @inline(__always) var frameSize: Int { FrameHeader.frameSize(Int(length)) }
+    @inline(__always) var continues: Bool { flags & FrameHeader.continuesFlag != 0 }
+    /// Whether this library knows what the frame says. It must refuse a log in which it meets one that it does not know.
+    var isKnown: Bool {
+        (type >= FrameType.entry && type <= FrameType.padding || type >= FrameType.skippable)
+            && flags & ~FrameHeader.continuesFlag == 0
+    }
+
+    @inline(__always)
+    static func seed(salt: UInt32, offset: UInt64) -> UInt32 { salt ^ UInt32(truncatingIfNeeded: offset >> 3) }
+
+    /// Stores the header at `at` and returns its checksum, which the digest takes up.
+    @inline(__always)
+    func encode(to target: MutableBytes, at: Int, salt: UInt32, offset: UInt64) -> UInt32 {
+        let head = target.slice(at, FrameHeader.size)
+        head.store32(payloadChecksum, 4)
+        head.store64(UInt64(length) | UInt64(relativeIndex) << 32, 8)
+        head.store64(UInt64(type) | UInt64(flags) << 8 | UInt64(durableDistance) << 16 | time << 24, 16)
+        let checksum = unsafe wp_crc32_20(FrameHeader.seed(salt: salt, offset: offset), head.pointer(4, 20))
+        head.store32(checksum, 0)
+        return checksum
+    }
+
+    /// The header in the first 24 bytes of `source`, or nil if they are none that belongs at `offset`.
+    ///
+    /// They are copied before they are verified: memory that is shared with the system may change between two loads.
+    @inline(__always)
+    static func decode(_ source: Bytes, salt: UInt32, offset: UInt64) -> (header: FrameHeader, checksum: UInt32)? {
+        guard source.count >= size else { return nil }
+        var copy = (source.u64(0), source.u64(8), source.u64(16))
+        let checksum = UInt32(truncatingIfNeeded: copy.0)
+        let actual = unsafe withUnsafeBytes(of: &copy) { bytes in
+            unsafe wp_crc32_20(seed(salt: salt, offset: offset), bytes.baseAddress.unsafelyUnwrapped + 4)
+        }
+        let header = FrameHeader(copy)
+        guard actual == checksum, header.type != 0, Int(header.length) <= largestLength else { return nil }
+        return (header, checksum)
+    }
+
+    /// The header in 24 bytes whose checksum the caller does not want checked.
+    @inline(__always)
+    init(_ words: (UInt64, UInt64, UInt64)) {
+        payloadChecksum = UInt32(truncatingIfNeeded: words.0 >> 32)
+        length = UInt32(truncatingIfNeeded: words.1)
+        relativeIndex = UInt32(truncatingIfNeeded: words.1 >> 32)
+        type = UInt8(truncatingIfNeeded: words.2)
+        flags = UInt8(truncatingIfNeeded: words.2 >> 8)
+        durableDistance = UInt8(truncatingIfNeeded: words.2 >> 16)
+        time = words.2 >> 24
+    }
+
+    @inline(__always)
+    init(
+        type: UInt8, flags: UInt8 = 0, payloadChecksum: UInt32, length: UInt32, relativeIndex: UInt32,
+        durableDistance: UInt8 = 0, time: UInt64 = 0
+    ) {
+        self.type = type
+        self.flags = flags
+        self.payloadChecksum = payloadChecksum
+        self.length = length
+        self.relativeIndex = relativeIndex
+        self.durableDistance = durableDistance
+        self.time = time
+    }
+}
+
+/// The first frame of a segment: what was not known yet when the segment was prepared.
+struct BeginPayload {
+    static var size: Int { 96 }
+
+    var baseIndex: UInt64
+    var epoch: UInt64
+    var predecessor: SegmentEnd
+    var run: Run
+    var highestTime: Int64
+    var durableIndex: UInt64
+
+    func encode(to target: MutableBytes) {
+        target.zero(0, BeginPayload.size)
+        target.store64(baseIndex, 0)
+        target.store64(epoch, 8)
+        target.store64(predecessor.id, 16)
+        target.store64(predecessor.endIndex, 24)
+        target.store64(predecessor.endOffset, 32)
+        target.store64(predecessor.digest.value, 40)
+        target.store64(run.term, 48)
+        target.store64(run.timeBase, 56)
+        target.store64(highestTime, 64)
+        target.store64(durableIndex, 72)
+    }
+
+    init(
+        baseIndex: UInt64, epoch: UInt64, predecessor: SegmentEnd, run: Run, highestTime: Int64, durableIndex: UInt64
+    ) {
+        self.baseIndex = baseIndex
+        self.epoch = epoch
+        self.predecessor = predecessor
+        self.run = run
+        self.highestTime = highestTime
+        self.durableIndex = durableIndex
+    }
+
+    init?(_ source: Bytes) {
+        guard source.count == BeginPayload.size else { return nil }
+        baseIndex = source.u64(0)
+        epoch = source.u64(8)
+        predecessor = SegmentEnd(
+            id: source.u64(16), endIndex: source.u64(24), endOffset: source.u64(32), digest: Digest(value: source.u64(40)))
+        run = Run(relativeIndex: 0, term: source.u64(48), timeBase: source.i64(56))
+        highestTime = source.i64(64)
+        durableIndex = source.u64(72)
+        guard baseIndex >= 1, baseIndex <= 1 << 63 else { return nil }
+    }
+}
+
+/// Where a segment ends: what its successor's begin frame and a cut both say.
+struct SegmentEnd: Equatable {
+    /// 0: no segment.
+    var id: UInt64
+    /// One above the last entry's index.
+    var endIndex: UInt64
+    /// One above the last frame's last byte.
+    var endOffset: UInt64
+    var digest: Digest
+
+    static var none: SegmentEnd { SegmentEnd(id: 0, endIndex: 0, endOffset: 0, digest: Digest()) }
+}
+
+/// The term and the time base of the entries from `relativeIndex` to the next run.
+struct Run {
+    static var payloadSize: Int { 16 }
+
+    var relativeIndex: UInt32
+    var term: UInt64
+    var timeBase: Int64
+
+    /// A run that keeps `time` in its middle, so that times may go up and down from it by nine minutes.
+    init(relativeIndex: UInt32, term: UInt64, around time: Int64) {
+        self.init(relativeIndex: relativeIndex, term: term, timeBase: time &- (1 << 39))
+    }
+
+    init(relativeIndex: UInt32, term: UInt64, timeBase: Int64) {
+        self.relativeIndex = relativeIndex
+        self.term = term
+        self.timeBase = timeBase
+    }
+
+    /// The distance of `time` from the base; from `FrameHeader.timeRange` up it does not fit.
+    @inline(__always)
+    func distance(of time: Int64) -> UInt64 { UInt64(bitPattern: time &- timeBase) }
+
+    @inline(__always)
+    func time(at distance: UInt64) -> Int64 { timeBase &+ Int64(bitPattern: distance) }
+
+    init(payload: Bytes, relativeIndex: UInt32) {
+        self.init(relativeIndex: relativeIndex, term: payload.u64(0), timeBase: payload.i64(8))
+    }
+
+    func encodePayload(to target: MutableBytes) {
+        target.store64(term, 0)
+        target.store64(timeBase, 8)
+    }
+}

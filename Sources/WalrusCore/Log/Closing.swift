@@ -1,0 +1,59 @@
+// Closing.swift - close: the rest made durable, space given back, the clean mark set
+
+import Synchronization
+
+extension Log {
+    /// Ends the log. It must not be used again, whatever this throws.
+    public func close() throws(LogError) {
+        let forked = wasForked
+        commit.setClosed()
+        storage.background.stop(inForkedChild: forked)
+        // In a forked child the files are the parent's affair; the descriptors are closed already.
+        defer { letGo() }
+        if forked || options.readOnly { return }
+        if commit.isPoisoned { throw GroupCommit.poisonedError }
+        options.diagnostics.log(.info) { $0.add("closing the log") }
+        // Nothing was written: the log is as clean, or as unclean, as it was.
+        if isUnsettled.load(ordering: .acquiring) { return }
+        try commit.lead { () throws(LogError) in
+            try syncWithLead()
+            removeDead()
+            // From here on a failure costs the next open a scan, nothing else.
+            try? writer.withLock { (writer) throws(LogError) in
+                if let spare = try stock.clear().spare {
+                    storage.close(spare.file)
+                    try storage.remove(.segment(spare.id))
+                }
+                guard let segment = writer.tail.segment, segment.place.isMemory, writer.tail.end.endIndex > segment.baseIndex
+                else { return }
+                if writer.tail.file.isOpen && writer.tail.isOpen {
+                    try storage.truncate(writer.tail.file, to: writer.tail.endOffset)
+                }
+                try SideFile.write(
+                    segment, end: writer.tail.end, highestTime: writer.tail.highestTime, isClean: true,
+                    epoch: writer.metadata.current.epoch, logID: logID, isDurable: true, storage: storage)
+                try storage.syncDirectory()
+            }
+        }
+    }
+
+    /// Gives up files, mappings and memory; lent views keep their segments.
+    private func letGo() {
+        try? writer.withLock { writer in
+            writer.forgetUnsynced(writer.unsynced.count)
+            if let spare = try? stock.clear().spare { storage.close(spare.file) }
+            while let slot = try? segments.takeOut(atFront: false, if: { _, _ in true }) {
+                guard let segment = slot.segment else { continue }
+                writer.drop(segment, file: writer.tail.segment == segment ? writer.tail.file : .none)
+            }
+            writer.tail.clear(nextIndex: writer.tail.nextIndex)
+        }
+    }
+}
+
+extension TablePlace {
+    var isMemory: Bool {
+        if case .memory = self { return true }
+        return false
+    }
+}

@@ -1,0 +1,109 @@
+// Log.swift - an open log
+//
+// A thin box around its parts: the writer behind its mutex, the table of segments behind its read-write lock, and GroupCommit, which says
+// what is durable and who syncs. Reads touch only the second; what is published in atomics is enough to know the bounds.
+
+import CWalrusPlatform
+import Synchronization
+
+public typealias DiskLog = Log<PosixStorage>
+
+public final class Log<S: Storage>: @unchecked Sendable {
+    public let storage: S
+    public let options: Options
+    let logID: LogID
+    /// Of the process that opened it: a forked child sees another one.
+    private let generation: UInt64
+    let writer: Guarded<LogWriter<S>>
+    let segments: SegmentTable
+    let stock: SegmentStock<S>
+    let commit: GroupCommit
+    public let recoveryReport: RecoveryReport
+
+    /// The lowest index, or the next one if the log is empty.
+    let first: Atomic<UInt64>
+    /// The index that the next entry gets.
+    let next: Atomic<UInt64>
+    /// Grows with each truncation and reset: a read that failed beside one is tried again.
+    let structure = Atomic<UInt64>(0)
+    /// What recovery left to be written before anything else is.
+    let isUnsettled: Atomic<Bool>
+    let unsettled: Guarded<Unsettled>
+
+    init(
+        storage: S, options: Options, writer: consuming LogWriter<S>, segments: SegmentTable, unsettled: consuming Unsettled,
+        first: UInt64, durableIndex: UInt64, report: RecoveryReport
+    ) throws(LogError) {
+        logID = writer.logID
+        next = Atomic(writer.tail.nextIndex)
+        self.storage = storage
+        self.options = options
+        self.segments = segments
+        stock = writer.stock
+        self.first = Atomic(first)
+        recoveryReport = report
+        generation = wp_generation()
+        isUnsettled = Atomic(unsettled.isNeeded)
+        commit = try GroupCommit()
+        commit.setDurable(durableIndex)
+        self.writer = try Guarded(writer)
+        self.unsettled = try Guarded(unsettled)
+        // Unretained: close stops the background before it lets go of the log.
+        let me = unsafe Unmanaged.passUnretained(self)
+        storage.background.attach { unsafe me.takeUnretainedValue().runUpkeep() }
+    }
+
+    // ---- Bounds. All answer 0 where there is nothing, after shutdown and in a forked child.
+
+    @inline(__always) public var isUsable: Bool { !commit.isClosed && generation == wp_generation() }
+    public var wasForked: Bool { generation != wp_generation() }
+
+    public var firstIndex: UInt64 {
+        guard isUsable else { return 0 }
+        let first = first.load(ordering: .acquiring)
+        return first < next.load(ordering: .acquiring) ? first : 0
+    }
+
+    public var lastIndex: UInt64 {
+        guard isUsable else { return 0 }
+        let next = next.load(ordering: .acquiring)
+        return first.load(ordering: .acquiring) < next ? next - 1 : 0
+    }
+
+    public var nextIndex: UInt64 { isUsable ? next.load(ordering: .acquiring) : 0 }
+
+    public var durableIndex: UInt64 { min(commit.durableIndex, lastIndex) }
+
+    // ---- Conditions of every call
+
+    /// - Throws: `.closed`, `.forked`.
+    @inline(__always)
+    public func checkUsable() throws(LogError) {
+        if !isUsable { throw unusableError }
+    }
+
+    private var unusableError: LogError {
+        wasForked
+            ? LogError(.forked, "the log was opened before the process forked; open it anew in the child")
+            : GroupCommit.closedError
+    }
+
+    /// - Throws: also `.readOnly`, `.poisoned`.
+    @inline(__always)
+    public func checkWritable() throws(LogError) {
+        try checkUsable()
+        if options.readOnly { throw LogError(.readOnly, "the log was opened with read_only") }
+        if commit.isPoisoned { throw GroupCommit.poisonedError }
+    }
+
+    /// From now on nothing is acknowledged: what is on the disk is no longer known.
+    func poison(_ error: LogError) {
+        commit.setPoisoned()
+        options.diagnostics.log(.error, "a write or sync failed, and the log takes no more writes", error)
+    }
+
+    public func shutdown() throws(LogError) {
+        if wasForked { throw unusableError }
+        commit.setClosed()
+    }
+}

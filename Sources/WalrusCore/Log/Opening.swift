@@ -1,0 +1,215 @@
+// Opening.swift - open, create and destroy
+
+extension Log {
+    /// Opens the log in the storage's directory, creating it where the options allow. The storage is locked already if
+    /// the log is to be written.
+    ///
+    /// `afterCreation` makes the directory's own name durable.
+    public static func open(_ storage: S, _ options: Options, afterCreation: () throws(LogError) -> Void) throws(LogError) -> Log<S> {
+        let started = storage.monotonic()
+        if options.recovery == .salvage && !options.readOnly {
+            throw LogError(.readOnly, "recovery=salvage needs read_only=true: it leaves gaps that must not be written behind")
+        }
+        if try !isThere(storage, options) {
+            try create(storage)
+            try storage.syncDirectory()
+            try afterCreation()
+            options.diagnostics.log(.info) { $0.add("created a log") }
+        }
+        while true {
+            let metadata = try MetadataStore(storage: storage, writable: !options.readOnly)
+            let sequence = metadata.current.sequence
+            do throws(LogError) {
+                return try open(storage, options, metadata, started: started)
+            } catch {
+                // A reader beside a writer may have seen half of a change: look again if there was one.
+                guard options.readOnly, try MetadataStore(storage: storage, writable: false).current.sequence != sequence
+                else { throw error }
+            }
+        }
+    }
+
+    /// Whether the directory holds a log already, and that or its absence is what the options allow. Changes nothing.
+    ///
+    /// - Throws: `.exists`, `.noLog`, `.notALog`, `.corrupt`, `.io`.
+    public static func isThere(_ storage: S, _ options: Options) throws(LogError) -> Bool {
+        if try survey(storage) {
+            if options.mustBeNew { throw LogError(.exists, "there is a log already, and must_be_new is set") }
+            return true
+        }
+        guard options.create && !options.readOnly else {
+            throw LogError(.noLog, "the directory holds no log; open it with create=true to make one")
+        }
+        return false
+    }
+
+    /// Whether the directory holds a log.
+    ///
+    /// - Throws: `.notALog` if it holds something else; `.corrupt` if it is a log that lost its metadata.
+    private static func survey(_ storage: S) throws(LogError) -> Bool {
+        var hasMetadata = false
+        var hasSegments = false
+        var hasForeign = false
+        try storage.list { name in
+            switch name {
+            case .metadata: hasMetadata = true
+            case .segment: hasSegments = true
+            case nil: hasForeign = true
+            default: break
+            }
+        }
+        if hasMetadata { return true }
+        if hasSegments {
+            throw LogError(.corrupt, "the log's metadata is missing; restore walrus.meta from a copy", file: .metadata)
+        }
+        if hasForeign {
+            throw LogError(.notALog, "the directory holds something else; choose an empty one, or one that does not exist yet")
+        }
+        return false
+    }
+
+    /// Makes an empty log. It exists from the moment in which its metadata has its name.
+    private static func create(_ storage: S) throws(LogError) {
+        var slot = MetadataSlot()
+        // A version 4 UUID (RFC 9562).
+        slot.logID = LogID(
+            high: try storage.random() & ~0xf0_00_00_00_00_00_00_00 | 0x40_00_00_00_00_00_00_00,
+            low: try storage.random() & ~0xc0 | 0x80)
+        slot.sequence = 1
+        slot.created = storage.realtime()
+        try MetadataStore.create(slot, storage: storage)
+    }
+
+    private static func open(_ storage: S, _ options: Options, _ opened: consuming MetadataStore<S>, started: Int64)
+        throws(LogError) -> Log<S>
+    {
+        var metadata = opened
+        if !options.readOnly && metadata.isInNeedOfRepair {
+            // What only one slot says may not be durable; nothing may be done on its word before it is.
+            try metadata.update { _ in }
+        }
+        let slot = metadata.current
+        var found = Recovery(storage: storage, options: options, metadata: slot)
+        do throws(LogError) {
+            try found.run()
+            return try assemble(storage, options, metadata, &found, started: started)
+        } catch {
+            if let tail = found.tail {
+                _ = tail.segment.release()
+                storage.close(tail.file)
+            }
+            throw error
+        }
+    }
+
+    private static func assemble(
+        _ storage: S, _ options: Options, _ metadata: consuming MetadataStore<S>, _ found: inout Recovery<S>, started: Int64
+    ) throws(LogError) -> Log<S> {
+        let slot = metadata.current
+        let segments = try SegmentTable(limit: options.cachedSegments)
+        for i in 0..<found.live.count {
+            let isTail = i == found.live.count - 1
+            try segments.append(
+                SegmentSlot(
+                    id: found.live[i], baseIndex: isTail ? found.tail?.segment.baseIndex ?? 0 : 0,
+                    segment: isTail ? found.tail?.segment : nil))
+        }
+        let highestTime = max(slot.highestTime, found.tail?.end.highestTime ?? .min)
+        var tail = try TailWriter(
+            storage: storage, bufferSize: options.readOnly ? 4096 : options.bufferSize,
+            reserveStep: options.preallocate ? 1 << 20 : 64 << 10, nextIndex: max(slot.firstIndex, 1),
+            highestTime: highestTime, lastTerm: slot.lastTerm)
+        if let last = found.tail {
+            tail.resume(
+                last.segment, file: last.file, at: last.end, isOpen: last.isOpen && !options.readOnly,
+                capacity: options.capacity, reservedEnd: max(last.fileSize, last.end.offset))
+        }
+        var first = slot.firstIndex
+        if first == 0 {
+            first = 1
+            if found.live.count > 0 {
+                first = try firstBase(storage, segments, logID: slot.logID)
+            }
+        }
+        var unsettled = Unsettled(
+            cleanSegment: nil, unproven: CArray(), cut: nil, hasDead: !options.readOnly && found.dead.count > 0,
+            lastIndex: tail.nextIndex - 1)
+        if !options.readOnly {
+            if found.isClean { unsettled.cleanSegment = found.tail?.segment.id }
+            swap(&unsettled.unproven, &found.unproven)
+            if found.needsCut { unsettled.cut = tail.end }
+        }
+        found.report.duration = storage.monotonic() - started
+        report(found.report, nextIndex: tail.nextIndex, options.diagnostics)
+        let nextIndex = tail.nextIndex
+        var dead = CArray<UInt64>()
+        swap(&dead, &found.dead)
+        let stock = try SegmentStock(
+            maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID + 1)
+        let writer = LogWriter(
+            storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
+            metadata: metadata, tail: tail,
+            dead: dead, lastStamp: highestTime,
+            isVirgin: slot.firstIndex == 0 && found.tail == nil)
+        return try Log(
+            storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
+            first: max(min(first, nextIndex), 1), durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
+            report: found.report)
+    }
+
+    private static func report(_ report: RecoveryReport, nextIndex: UInt64, _ diagnostics: Diagnostics) {
+        diagnostics.log(.info) {
+            $0.add("opened a log; the next index is ")
+            $0.add(nextIndex)
+        }
+        guard report.cutSegment != 0 else { return }
+        diagnostics.log(.warn) {
+            $0.add("an unfinished write at the end is left out: ")
+            $0.add(report.bytesCut)
+            $0.add(" bytes in ")
+            $0.add(.segment(report.cutSegment))
+            $0.add(" from offset ")
+            $0.add(report.cutOffset)
+        }
+    }
+
+    /// The first index of a log whose front was never truncated: the base of its lowest segment.
+    private static func firstBase(_ storage: S, _ segments: SegmentTable, logID: LogID) throws(LogError) -> UInt64 {
+        guard let lowest = segments.slot(0) else { return 1 }
+        if lowest.baseIndex != 0 { return lowest.baseIndex }
+        let (file, head) = try SegmentOpener(storage: storage, logID: logID, lends: false).openHead(lowest.id)
+        storage.close(file)
+        try segments.noteBase(lowest.id, head.begin.baseIndex)
+        return head.begin.baseIndex
+    }
+
+    /// Removes the log's files. Whatever else the directory holds stays.
+    ///
+    /// - Throws: `.noLog`, `.notALog`.
+    public static func destroy(_ storage: S) throws(LogError) {
+        guard try survey(storage) else { throw LogError(.noLog, "the directory holds no log") }
+        var segments = CArray<UInt64>()
+        var tables = CArray<UInt64>()
+        try storage.list { (name) throws(LogError) in
+            switch name {
+            case .segment(let id), .segmentInProgress(let id): try segments.append(id)
+            case .offsetTable(let id), .offsetTableInProgress(let id): try tables.append(id)
+            default: break
+            }
+        }
+        // Segments first, then the metadata: a crash in between leaves a log that can be destroyed again.
+        for i in 0..<segments.count {
+            try storage.remove(.segment(segments[i]))
+            try storage.remove(.segmentInProgress(segments[i]))
+        }
+        for i in 0..<tables.count {
+            try storage.remove(.offsetTable(tables[i]))
+            try storage.remove(.offsetTableInProgress(tables[i]))
+        }
+        try storage.syncDirectory()
+        try storage.remove(.metadataInProgress)
+        try storage.remove(.metadata)
+        try storage.remove(.lock)
+        try storage.syncDirectory()
+    }
+}

@@ -1,0 +1,42 @@
+// Record.swift - what is appended, and what is read
+
+/// One entry to append.
+public struct Record {
+    public var payload: Bytes
+    /// 0: the next one.
+    public var index: UInt64
+    /// nil: that of the previous entry.
+    public var term: UInt64?
+    /// nil: now.
+    public var time: Int64?
+
+    public init(payload: Bytes, index: UInt64 = 0, term: UInt64? = nil, time: Int64? = nil) {
+        self.payload = payload
+        self.index = index
+        self.term = term
+        self.time = time
+    }
+}
+
+/// Entries to append, looked at one by one and more than once: so foreign structs need not be copied first.
+public protocol Records {
+    var count: Int { get }
+    func record(_ i: Int) throws(LogError) -> Record
+}
+
+public struct OneRecord: Records {
+    let only: Record
+    public init(_ record: Record) { only = record }
+    @inline(__always) public var count: Int { 1 }
+    @inline(__always) public func record(_: Int) -> Record { only }
+}
+
+/// One entry that was read. Whoever holds it gives its owner back.
+public struct Entry {
+    public var index: UInt64
+    public var term: UInt64
+    public var time: Int64
+    public var payload: Bytes
+    public var checksum: UInt32
+    public var owner: EntryOwner
+}

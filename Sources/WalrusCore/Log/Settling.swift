@@ -1,0 +1,84 @@
+// Settling.swift - what has to be made durable before an opened log takes its first write
+//
+// `open` only scans. Before the first append, sync or cut: the mark of a clean close is taken away; or, after a crash, what can be read
+// but was never declared durable is written again and synced (the page cache may show what the disk never
+// got), and then the place where recovery cut the log is recorded.
+
+import Synchronization
+
+struct Unsettled: ~Copyable {
+    /// The segment whose side file bears the mark of a clean close.
+    var cleanSegment: UInt64?
+    var unproven: CArray<Unproven>
+    /// Where the log has to be cut.
+    var cut: SegmentEnd?
+    /// Segment files that hold nothing that counts.
+    var hasDead: Bool
+    /// Entries up to this one are there.
+    var lastIndex: UInt64
+
+    var isNeeded: Bool { cleanSegment != nil || unproven.count > 0 || cut != nil || hasDead }
+}
+
+extension Log {
+    /// Called at the start of every mutating call; one load when there is nothing to do.
+    @inline(__always)
+    func settle() throws(LogError) {
+        if isUnsettled.load(ordering: .acquiring) { try settleNow() }
+    }
+
+    @inline(never)
+    private func settleNow() throws(LogError) {
+        try commit.lead { () throws(LogError) in try settleWithLead() }
+    }
+
+    /// The same, for a caller that has the lead.
+    func settleWithLead() throws(LogError) {
+        guard isUnsettled.load(ordering: .acquiring) else { return }
+        if commit.isPoisoned { throw GroupCommit.poisonedError }
+        do throws(LogError) {
+            try unsettled.withLock { (todo) throws(LogError) in
+                if let id = todo.cleanSegment { try SideFile.clearCleanMark(id, storage: storage) }
+                for i in 0..<todo.unproven.count { try writeAgain(todo.unproven[i]) }
+                if let cut = todo.cut {
+                    try writer.withLock { (writer) throws(LogError) in
+                        let highest = try stock.highestID()
+                        try writer.metadata.update {
+                            $0.epoch += 1
+                            $0.cut = cut
+                            $0.cutHighest = highest
+                            $0.highestSegment = highest
+                        }
+                    }
+                }
+                // A file that was never begun must not lie between two that were.
+                if todo.hasDead { try writer.withLock { (writer) throws(LogError) in try writer.finishRemovals() } }
+                commit.setDurable(max(commit.durableIndex, todo.lastIndex))
+            }
+        } catch {
+            poison(error)
+            throw error
+        }
+        isUnsettled.store(false, ordering: .releasing)
+    }
+
+    private func writeAgain(_ part: Unproven) throws(LogError) {
+        let file = try storage.open(.segment(part.id), .write)
+        defer { storage.close(file) }
+        let buffer = try Memory(count: 1 << 20)
+        var at = part.from
+        while at < part.to {
+            let piece = buffer.bytes.slice(0, Int(min(UInt64(buffer.bytes.count), part.to - at)))
+            guard try storage.read(file, at: at, into: piece) == piece.count else {
+                throw LogError(.io, "the segment became shorter while it was read", file: .segment(part.id), offset: at)
+            }
+            try storage.write(file, at: at, piece.bytes, .empty)
+            at += UInt64(piece.count)
+        }
+        do throws(LogError) {
+            try storage.sync(file)
+        } catch {
+            throw error.located(in: .segment(part.id))
+        }
+    }
+}

@@ -1,0 +1,222 @@
+// Truncation.swift - truncate, truncate front, reset
+//
+// A cut is a record in the metadata slots: once both are synced it has happened, and nothing of what it dropped can come
+// back, since no byte behind a segment's end is ever written again and files above the cut are dead by their ids.
+// Everything below the cut is made durable first. All of it runs with the lead.
+
+import Synchronization
+
+extension Log {
+    /// Drops every entry after `index`.
+    ///
+    /// - Throws: `.notFound` above the last index, `.compacted` below the first but one.
+    public func truncate(_ index: UInt64) throws(LogError) {
+        try checkWritable()
+        try commit.lead { () throws(LogError) in
+            try settleWithLead()
+            let first = first.load(ordering: .acquiring)
+            let next = next.load(ordering: .acquiring)
+            if index >= next { throw LogError(.notFound, "there is no entry at this index to truncate to", index: index) }
+            if index &+ 1 < first { throw LogError(.compacted, "the entry was truncated away at the front", index: index) }
+            if index &+ 1 == next { return }
+            if index &+ 1 == first {
+                try dropEverything(nextIndex: index + 1)
+            } else {
+                try syncWithLead()
+                try cut(after: index)
+            }
+        }
+        storage.background.request()
+    }
+
+    private func cut(after index: UInt64) throws(LogError) {
+        let segment = try pin(index)
+        var kept = false
+        defer { if !kept { storage.close(segment.release()) } }
+        let end = try placeAfter(index, in: segment)
+        let segmentEnd = SegmentEnd(id: segment.id, endIndex: end.index, endOffset: end.offset, digest: end.digest)
+        try writer.withLock { (writer) throws(LogError) in
+            if commit.isPoisoned { throw GroupCommit.poisonedError }
+            // An append may have come between the sync and this lock: it goes with the rest.
+            do throws(LogError) {
+                // Only the newest cut says in the slots which files are dead: those of an earlier one have to go first.
+                try writer.finishRemovals()
+                let highest = try stock.highestID()
+                let highestTime = writer.tail.highestTime
+                try writer.metadata.update {
+                    $0.epoch += 1
+                    $0.cut = segmentEnd
+                    $0.cutHighest = highest
+                    $0.highestSegment = highest
+                    $0.highestTime = max($0.highestTime, highestTime)
+                }
+            } catch {
+                poison(error)
+                throw error
+            }
+            structure.add(1, ordering: .acquiringAndReleasing)
+            next.store(end.index, ordering: .releasing)
+            dropSpare(&writer)
+            let tailFile = writer.tail.segment == segment ? writer.tail.file : .none
+            try dropSegments(above: segment.id, &writer)
+            // Between pin and here the table may have evicted it, and another reader may have opened it anew.
+            var last = segment
+            if let open = segments.pinOpen(segment.id) {
+                last = open
+                storage.close(open.release())
+            } else {
+                kept = try segments.install(segment) == nil
+            }
+            last.shrink(toEnd: end)
+            writer.tail.resume(
+                last, file: tailFile, at: end, isOpen: false, capacity: options.capacity, reservedEnd: end.offset)
+            structure.add(1, ordering: .acquiringAndReleasing)
+            commit.setDurable(min(commit.durableIndex, end.index - 1))
+        }
+    }
+
+    /// The place behind an entry: walks the frames from the nearest place whose digest the table knows.
+    private func placeAfter(_ index: UInt64, in segment: SegmentRef) throws(LogError) -> ScanPoint {
+        let relative = UInt32(truncatingIfNeeded: index - segment.baseIndex)
+        let file = try storage.open(.segment(segment.id), .read)
+        defer { storage.close(file) }
+        var window = try FrameWindow(storage: storage, file: file)
+        var (digest, highestTime) = try segment.blockStart(of: relative, storage: storage)
+        var run = segment.run(of: relative & ~1023)
+        var offset = try segment.offset(of: relative & ~1023, storage: storage)
+        var at = segment.baseIndex + UInt64(relative & ~1023)
+        while at <= index {
+            let head = try window.bytes(at: offset, FrameHeader.size + Run.payloadSize)
+            guard let (header, checksum) = FrameHeader.decode(head, salt: segment.salt, offset: offset),
+                UInt64(header.relativeIndex) == at - segment.baseIndex
+            else {
+                throw LogError(
+                    .corrupt, "the segment is damaged where it would be cut", file: .segment(segment.id), offset: offset,
+                    index: at)
+            }
+            if header.type == FrameType.entry {
+                run = segment.run(of: header.relativeIndex)
+                highestTime = max(highestTime, run.time(at: header.time))
+                at += 1
+            }
+            digest.add(checksum)
+            offset += UInt64(header.frameSize)
+        }
+        return ScanPoint(
+            index: index + 1, offset: offset, digest: digest, run: run, runCount: segment.runCount(upTo: relative),
+            highestTime: highestTime)
+    }
+
+    /// Drops every entry before `index`.
+    ///
+    /// - Throws: `.notFound` above the next index.
+    public func truncateFront(_ index: UInt64) throws(LogError) {
+        try checkWritable()
+        try commit.lead { () throws(LogError) in
+            try settleWithLead()
+            let first = first.load(ordering: .acquiring)
+            let next = next.load(ordering: .acquiring)
+            if index > next { throw LogError(.notFound, "there is no entry at this index to truncate to", index: index) }
+            if index <= first { return }
+            if index == next { return try dropEverything(nextIndex: index) }
+            // What is dropped must not be missed by a recovery that finds the kept entries.
+            if commit.durableIndex < index { try syncWithLead() }
+            let segment = try pin(index)
+            let lowest = segment.id
+            storage.close(segment.release())
+            let highest = try stock.highestID()
+            try writer.withLock { (writer) throws(LogError) in
+                do throws(LogError) {
+                    try writer.metadata.update {
+                        $0.firstIndex = index
+                        $0.lowestSegment = lowest
+                        $0.highestSegment = max($0.highestSegment, highest)
+                    }
+                } catch {
+                    poison(error)
+                    throw error
+                }
+                structure.add(1, ordering: .acquiringAndReleasing)
+                self.first.store(index, ordering: .releasing)
+                while let slot = try segments.takeOut(atFront: true, if: { slot, _ in slot.id < lowest }) {
+                    try bury(slot, &writer)
+                }
+                structure.add(1, ordering: .acquiringAndReleasing)
+            }
+        }
+        storage.background.request()
+    }
+
+    /// Drops every entry; the next one gets `nextIndex`.
+    public func reset(_ nextIndex: UInt64) throws(LogError) {
+        try checkWritable()
+        guard nextIndex >= 1, nextIndex <= Limits.highestIndex else {
+            throw LogError(.invalid, "the next index must lie between 1 and 2^63", index: nextIndex)
+        }
+        try commit.lead { () throws(LogError) in
+            try settleWithLead()
+            try dropEverything(nextIndex: nextIndex)
+        }
+        storage.background.request()
+    }
+
+    /// With the lead.
+    private func dropEverything(nextIndex: UInt64) throws(LogError) {
+        try writer.withLock { (writer) throws(LogError) in
+            if commit.isPoisoned { throw GroupCommit.poisonedError }
+            let highest = try stock.highestID()
+            let highestTime = writer.tail.highestTime
+            let lastTerm = writer.tail.lastTerm
+            do throws(LogError) {
+                try writer.metadata.update {
+                    $0.epoch += 1
+                    $0.firstIndex = nextIndex
+                    $0.lowestSegment = highest + 1
+                    $0.highestSegment = highest
+                    $0.cut = .none
+                    $0.cutHighest = 0
+                    $0.highestTime = max($0.highestTime, highestTime)
+                    $0.lastTerm = lastTerm
+                }
+            } catch {
+                poison(error)
+                throw error
+            }
+            structure.add(1, ordering: .acquiringAndReleasing)
+            first.store(nextIndex, ordering: .releasing)
+            next.store(nextIndex, ordering: .releasing)
+            dropSpare(&writer)
+            try dropSegments(above: 0, &writer)
+            writer.tail.clear(nextIndex: nextIndex)
+            writer.isVirgin = false
+            structure.add(1, ordering: .acquiringAndReleasing)
+            commit.setDurable(nextIndex - 1)
+        }
+    }
+
+    // ---- Segments that are no longer part of the log
+
+    private func dropSpare(_ writer: inout LogWriter<S>) {
+        guard let spare = try? stock.clear().spare else { return }
+        storage.close(spare.file)
+        try? writer.dead.append(spare.id)
+    }
+
+    private func dropSegments(above id: UInt64, _ writer: inout LogWriter<S>) throws(LogError) {
+        while let slot = try segments.takeOut(atFront: false, if: { slot, _ in slot.id > id }) {
+            try bury(slot, &writer)
+        }
+        while let last = writer.unsynced.last, last.segment.id > id {
+            writer.drop(last.segment, file: last.file)
+            writer.unsynced.removeLast(1)
+        }
+    }
+
+    private func bury(_ slot: SegmentSlot, _ writer: inout LogWriter<S>) throws(LogError) {
+        if let segment = slot.segment {
+            let isTail = writer.tail.segment == segment
+            writer.drop(segment, file: isTail ? writer.tail.file : .none)
+        }
+        try writer.dead.append(slot.id)
+    }
+}

@@ -1,0 +1,401 @@
+// Recovery.swift - what a crash left, and where the log ends
+//
+// Only scans and decides; nothing is written here. From the newest segment it walks back to the first one that a later
+// frame declares durable, verifies every frame on the way, and then:
+//
+//   - everything good: the log ends there;
+//   - a bad frame, nothing good behind it: a torn write, cut;
+//   - a bad frame, good ones behind it that do not claim it to be durable: writes reached the disk out of order, cut;
+//   - a bad frame, and a later one declares that its place was durable: corruption. Refuse, and say what is lost.
+//
+// An unfinished batch at the end is cut from its first entry. Whatever lies above the last declared durable index is kept, but counts as durable only
+// once the log has written it again and synced it: the page cache may show what the disk never got.
+
+/// A part of a segment that may not be on the disk although it can be read.
+struct Unproven: BitwiseCopyable {
+    var id: UInt64
+    var from: UInt64
+    var to: UInt64
+}
+
+public enum RecoveryReason: Int32, Sendable {
+    case clean = 0
+    case complete = 1
+    case torn = 2
+    case unfinishedBatch = 3
+    case reordered = 4
+}
+
+public struct RecoveryReport: Sendable {
+    public var reason = RecoveryReason.clean
+    public var entriesCut: UInt64 = 0
+    public var bytesCut: UInt64 = 0
+    public var cutIndex: UInt64 = 0
+    public var cutOffset: UInt64 = 0
+    public var cutSegment: UInt64 = 0
+    public var segmentsScanned: UInt64 = 0
+    public var bytesScanned: UInt64 = 0
+    public var duration: Int64 = 0
+    public var durableIndex: UInt64 = 0
+}
+
+/// The last live segment, as recovery leaves it.
+struct RecoveredTail: BitwiseCopyable {
+    var segment: SegmentRef
+    var file: FileHandle
+    var end: ScanPoint
+    /// Whether new frames may follow in this file.
+    var isOpen: Bool
+    var fileSize: UInt64
+}
+
+struct Recovery<S: Storage>: ~Copyable {
+    let storage: S
+    let options: Options
+    let metadata: MetadataSlot
+
+    // What is found
+    var live = CArray<UInt64>()
+    var dead = CArray<UInt64>()
+    var unproven = CArray<Unproven>()
+    var highestID: UInt64 = 0
+    var tail: RecoveredTail?
+    /// The tail ends where bytes lie behind its end, and no cut says so yet.
+    var needsCut = false
+    /// The tail has a side file that calls it clean.
+    var isClean = false
+    var durableIndex: UInt64 = 0
+    var report = RecoveryReport()
+
+    init(storage: S, options: Options, metadata: MetadataSlot) {
+        self.storage = storage
+        self.options = options
+        self.metadata = metadata
+    }
+
+    private var opener: SegmentOpener<S> {
+        SegmentOpener(storage: storage, logID: metadata.logID, lends: options.zeroCopy && !options.readOnly)
+    }
+
+    mutating func run() throws(LogError) {
+        try listSegments()
+        highestID = max(metadata.highestSegment, live.last ?? 0, dead.last ?? 0)
+        try findTail()
+        guard tail != nil else { return }
+        report.durableIndex = durableIndex
+    }
+
+    /// Sorts the segment files into live and dead ones.
+    private mutating func listSegments() throws(LogError) {
+        var found = CArray<UInt64>()
+        try storage.list { (name) throws(LogError) in
+            if case .segment(let id)? = name { try found.append(id) }
+        }
+        found.sort { $0 }
+        for i in 0..<found.count {
+            let id = found[i]
+            let isCutOff = metadata.cut.id != 0 && id > metadata.cut.id && id <= metadata.cutHighest
+            if id < metadata.lowestSegment || isCutOff {
+                try dead.append(id)
+            } else {
+                try live.append(id)
+            }
+        }
+    }
+
+    // ---- The newest segment that holds something
+
+    private mutating func findTail() throws(LogError) {
+        while let id = live.last {
+            let file = try openFile(id)
+            var isKept = false
+            defer { if !isKept { storage.close(file) } }
+            let (header, head) = try SegmentHead.read(file, id: id, logID: metadata.logID, storage: storage)
+            if let head, head.begin.epoch <= metadata.epoch {
+                if try openClean(id, file, head) {
+                    isKept = true
+                    return
+                }
+                isKept = try scanTail(id, file, head)
+                return
+            }
+            // Never begun, begun by a step that was never finished, or its first frame is torn.
+            if head == nil { try refuseDurableFrames(id, file, header) }
+            live.removeLast(1)
+            try dead.append(id)
+        }
+    }
+
+    private func openFile(_ id: UInt64) throws(LogError) -> FileHandle {
+        do throws(LogError) {
+            return try storage.open(.segment(id), options.readOnly ? .read : .write)
+        } catch {
+            throw error.located(in: .segment(id))
+        }
+    }
+
+    /// A segment whose begin frame is bad counts for nothing, unless a frame in it declares a part of it durable.
+    private mutating func refuseDurableFrames(_ id: UInt64, _ file: FileHandle, _ header: SegmentHeader) throws(LogError) {
+        let nothing = BeginPayload(
+            baseIndex: 1 << 40, epoch: 0, predecessor: .none, run: Run(relativeIndex: 0, term: 0, timeBase: 0),
+            highestTime: .min, durableIndex: 0)
+        let head = SegmentHead(header: header, begin: nothing, beginChecksum: 0)
+        var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
+        let behind = try scan.look(behind: SegmentHeader.firstFrame)
+        if behind.end > 0 {
+            report.reason = behind.entries > 0 ? .reordered : .torn
+            report.entriesCut += behind.entries
+            report.bytesCut += behind.end - SegmentHeader.firstFrame
+            report.cutSegment = id
+            report.cutOffset = SegmentHeader.firstFrame
+        }
+        // The real base index is not known, so a claim is one that reaches the stand-in for it.
+        if behind.claim >= nothing.baseIndex && options.recovery != .salvage {
+            throw LogError(
+                .corrupt, "the segment's first frame is damaged, and it had been durable", file: .segment(id),
+                offset: SegmentHeader.firstFrame)
+        }
+    }
+
+    /// Takes the tail as its side file describes it, if that says that the log was closed cleanly.
+    private mutating func openClean(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+        guard let (side, header) = try SideFile.open(id, storage: storage) else { return false }
+        defer { storage.close(side) }
+        let end = header.descriptor.end
+        let size = try storage.size(file)
+        guard header.isClean, header.logID == metadata.logID, header.salt == head.header.salt,
+            header.baseIndex == head.begin.baseIndex, header.epoch == metadata.epoch, end.endOffset <= size,
+            end.endIndex > header.baseIndex, metadata.cut.id != id || metadata.cut == end
+        else { return false }
+        var table = try OffsetTable(capacity: max(options.capacity, size))
+        let isGood = try table.load(header.descriptor, entries: end.endIndex - header.baseIndex) {
+            (offset, target) throws(LogError) in
+            try storage.read(side, at: offset, into: target) == target.count
+        }
+        guard isGood else { return false }
+        let runCount = table.runCount
+        let point = ScanPoint(
+            index: end.endIndex, offset: end.endOffset, digest: end.digest,
+            run: TableRun.decode(table.runBytes, runCount - 1), runCount: runCount,
+            highestTime: header.descriptor.highestTime)
+        var isOpen = metadata.cut.id != id
+        if isOpen { isOpen = try isZero(file, from: end.endOffset) }
+        try keepTail(id, file, head, table, at: point, isOpen: isOpen, fileSize: size)
+        isClean = true
+        durableIndex = end.endIndex - 1
+        return true
+    }
+
+    private func isZero(_ file: FileHandle, from offset: UInt64) throws(LogError) -> Bool {
+        let buffer = try Memory(count: FrameHeader.size)
+        let got = try storage.read(file, at: offset, into: buffer.bytes)
+        return buffer.bytes.bytes.slice(0, got).isZero
+    }
+
+    private mutating func keepTail(
+        _ id: UInt64, _ file: FileHandle, _ head: SegmentHead, _ table: consuming OffsetTable, at point: ScanPoint,
+        isOpen: Bool, fileSize: UInt64
+    ) throws(LogError) {
+        let lends = options.zeroCopy && !options.readOnly
+        let mapping = lends ? try storage.map(file, length: max(options.capacity, fileSize)) : nil
+        do throws(LogError) {
+            let segment = try SegmentRef(
+                SegmentState(
+                    id: id, salt: head.header.salt, begin: head.begin, endIndex: point.index, readableEnd: point.offset,
+                    mapping: mapping, file: file, table: table))
+            tail = RecoveredTail(segment: segment, file: file, end: point, isOpen: isOpen, fileSize: fileSize)
+        } catch {
+            mapping?.unmap()
+            throw error
+        }
+    }
+
+    // ---- Scanning
+
+    /// Scans the tail and as many predecessors as are not proven durable. True if the tail's file was kept.
+    private mutating func scanTail(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+        var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
+        let isCut = metadata.cut.id == id
+        let stop = try scan.run(to: isCut ? metadata.cut.endOffset : nil)
+        report.segmentsScanned += 1
+        var isOpen = false
+        var claim = scan.claim
+        if isCut {
+            claim = max(claim, metadata.cut.endIndex - 1)
+            // Everything below a cut was durable before the cut was.
+            guard stop == .atLimit, scan.point.index == metadata.cut.endIndex, scan.point.digest == metadata.cut.digest
+            else { throw corruption(id, at: scan.point, upTo: metadata.cut.endIndex - 1) }
+            scan.goBack(to: scan.point)
+            if report.reason == .clean { report.reason = .complete }
+        } else if try isSealed(scan.point.offset, file, head) {
+            if report.reason == .clean { report.reason = .complete }
+        } else {
+            let behind = try scan.look(behind: scan.point.offset)
+            claim = max(claim, behind.claim)
+            try settleEnd(id, &scan, behind, claim)
+            isOpen = !needsCut
+        }
+        report.bytesScanned += scan.window.bytesRead
+        let fileSize = scan.window.fileSize
+        let point = scan.point
+
+        let cutShort = try provePredecessors(head.begin, id: id, &claim)
+        if let cutShort {
+            // An older segment is torn: this one never counted.
+            report.entriesCut += point.index - head.begin.baseIndex
+            try dropSegments(above: cutShort)
+            return false
+        }
+        durableIndex = min(claim, point.index - 1)
+        if durableIndex < point.index - 1 || point.index == head.begin.baseIndex {
+            let known = durableIndex + 1
+            let from =
+                known > head.begin.baseIndex
+                ? UInt64(
+                    scan.table.blockBytes.u32(
+                        TableBlock.position(of: UInt32(truncatingIfNeeded: known - head.begin.baseIndex)))) << 3
+                : SegmentHeader.firstFrame
+            try unproven.append(Unproven(id: id, from: from, to: point.offset))
+        }
+        try keepTail(id, file, head, scan.table, at: point, isOpen: isOpen, fileSize: fileSize)
+        return true
+    }
+
+    /// Whether the segment has its footer: then it ended there, however little of the footer's table arrived.
+    private func isSealed(_ offset: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+        let frame = try Memory(count: FrameHeader.size)
+        guard try storage.read(file, at: offset, into: frame.bytes) == FrameHeader.size,
+            let (header, _) = FrameHeader.decode(frame.bytes.bytes, salt: head.header.salt, offset: offset)
+        else { return false }
+        return header.type == FrameType.seal
+    }
+
+    /// Decides what the first bad frame of the newest segment means, and goes back to where the log ends.
+    private mutating func settleEnd(_ id: UInt64, _ scan: inout SegmentScan<S>, _ behind: FramesBehind, _ claim: UInt64)
+        throws(LogError)
+    {
+        let tear = scan.point
+        if claim >= tear.index {
+            guard options.recovery == .salvage else { throw corruption(id, at: tear, upTo: claim) }
+            try scan.skipGaps()
+            report.reason = .reordered
+            needsCut = true
+            return
+        }
+        let isBatchUnfinished = scan.isInsideBatch
+        scan.goBack(to: scan.lastWhole)
+        needsCut = behind.end > 0 || isBatchUnfinished
+        guard needsCut else {
+            if report.reason == .clean { report.reason = .complete }
+            return
+        }
+        report.reason = behind.entries > 0 ? .reordered : isBatchUnfinished ? .unfinishedBatch : .torn
+        report.entriesCut += behind.entries + (tear.index - scan.point.index)
+        report.bytesCut += max(behind.end, tear.offset) - scan.point.offset
+        noteCut(id, scan.point)
+        try refuseIfStrict(id, scan.point)
+    }
+
+    private mutating func noteCut(_ id: UInt64, _ point: ScanPoint) {
+        report.cutSegment = id
+        report.cutIndex = point.index
+        report.cutOffset = point.offset
+    }
+
+    private func refuseIfStrict(_ id: UInt64, _ point: ScanPoint) throws(LogError) {
+        guard options.recovery == .strict else { return }
+        throw LogError(
+            .torn, "the log ends in an unfinished write, and recovery=strict does not cut it; open it with recovery=torn_tail",
+            file: .segment(id), offset: point.offset, index: point.index)
+    }
+
+    private func corruption(_ id: UInt64, at point: ScanPoint, upTo last: UInt64) -> LogError {
+        LogError(
+            .corrupt,
+            "data that had been durable is damaged; open the log with read_only and recovery=salvage to read the rest",
+            file: .segment(id), offset: point.offset, index: point.index, lastIndex: max(last, point.index))
+    }
+
+    /// Walks back over the segments that nothing declares durable. Returns the one at whose bad frame the log ends, if there is one;
+    /// it is then the tail.
+    private mutating func provePredecessors(_ begin: BeginPayload, id: UInt64, _ claim: inout UInt64) throws(LogError) -> UInt64? {
+        var begin = begin
+        var position = live.count - 2
+        var cutAt: UInt64? = nil
+        while begin.predecessor.id != 0, begin.predecessor.id >= metadata.lowestSegment, claim < begin.baseIndex - 1 {
+            let expected = begin.predecessor
+            guard position >= 0, live[position] == expected.id else {
+                throw LogError(
+                    .corrupt, "a segment file is missing; put it back", file: .segment(expected.id), index: expected.endIndex)
+            }
+            let file = try openFile(expected.id)
+            var isKept = false
+            defer { if !isKept { storage.close(file) } }
+            guard let head = try SegmentHead.read(file, id: expected.id, logID: metadata.logID, storage: storage).head else {
+                throw LogError(
+                    .corrupt, "the segment's first frame is damaged", file: .segment(expected.id),
+                    offset: SegmentHeader.firstFrame)
+            }
+            var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
+            let stop = try scan.run(to: expected.endOffset)
+            report.segmentsScanned += 1
+            let isWhole =
+                stop == .atLimit && scan.point.index == expected.endIndex && scan.point.digest == expected.digest
+            claim = max(claim, scan.claim)
+            if isWhole {
+                if claim < expected.endIndex - 1 {
+                    try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: expected.endOffset))
+                }
+            } else {
+                let behind = try scan.look(behind: scan.point.offset)
+                claim = max(claim, behind.claim)
+                let tear = scan.point
+                guard claim < tear.index else { throw corruption(expected.id, at: tear, upTo: claim) }
+                scan.goBack(to: scan.lastWhole)
+                // What was the tail until now, and all between, never counted.
+                unproven.removeLast(unproven.count)
+                needsCut = true
+                report.reason = .reordered
+                report.entriesCut += behind.entries + (tear.index - scan.point.index)
+                report.bytesCut += max(behind.end, expected.endOffset) - scan.point.offset
+                noteCut(expected.id, scan.point)
+                try refuseIfStrict(expected.id, scan.point)
+                try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: scan.point.offset))
+                let size = scan.window.fileSize
+                let point = scan.point
+                if let replaced = tail { _ = replaced.segment.release() }
+                tail = nil
+                try keepTail(expected.id, file, head, scan.table, at: point, isOpen: false, fileSize: size)
+                isKept = true
+                cutAt = expected.id
+            }
+            begin = head.begin
+            position -= 1
+        }
+        if cutAt != nil, let tail { durableIndex = min(claim, tail.end.index - 1) }
+        return cutAt
+    }
+
+    private mutating func insertUnproven(_ part: Unproven) throws(LogError) {
+        try unproven.append(part)
+        var i = unproven.count - 1
+        while i > 0, unproven[i - 1].id > unproven[i].id {
+            let later = unproven[i - 1]
+            unproven[i - 1] = unproven[i]
+            unproven[i] = later
+            i -= 1
+        }
+    }
+
+    private mutating func dropSegments(above id: UInt64) throws(LogError) {
+        while let last = live.last, last > id {
+            live.removeLast(1)
+            try dead.append(last)
+        }
+    }
+}
+
+extension Options {
+    /// How large a segment's file may get before the log rotates: the header's block does not count.
+    var capacity: UInt64 { segmentSize + SegmentHeader.firstFrame }
+}

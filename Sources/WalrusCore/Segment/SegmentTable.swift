@@ -1,0 +1,150 @@
+// SegmentTable.swift - the live segments, oldest first: which of them holds an index
+//
+// A slot of 32 bytes for each segment file; what is open, and what base index a file has, is filled in when somebody first
+// asks. Readers hold the lock for one binary search and one count, never for a system call.
+
+struct SegmentSlot: BitwiseCopyable {
+    var id: UInt64
+    /// 0: not known yet.
+    var baseIndex: UInt64
+    var segment: SegmentRef?
+}
+
+enum SegmentLookup {
+    /// The segment, with a reference that is the caller's.
+    case found(SegmentRef)
+    /// Its base index has to be read first.
+    case needsBase(UInt64)
+    /// It has to be opened; its successor says where it ends.
+    case needsOpening(UInt64, successor: UInt64)
+    case none
+}
+
+final class SegmentTable: Sendable {
+    private let slots: ReadWriteGuarded<CArray<SegmentSlot>>
+    /// Segments open at most, the tail not counted.
+    private let limit: Int
+    private let openings = OpeningCounter()
+
+    init(limit: Int) throws(LogError) {
+        slots = try ReadWriteGuarded(CArray())
+        self.limit = limit
+    }
+
+    @inline(__always)
+    func find(_ index: UInt64) -> SegmentLookup {
+        slots.withShared { slots in
+            var low = 0
+            var high = slots.count &- 1
+            if high < 0 { return .none }
+            let last = slots[high]
+            if last.baseIndex != 0 && last.baseIndex <= index {
+                low = high
+            } else {
+                while low < high {
+                    let middle = (low &+ high &+ 1) >> 1
+                    let slot = slots[middle]
+                    if slot.baseIndex == 0 { return .needsBase(slot.id) }
+                    if slot.baseIndex <= index { low = middle } else { high = middle &- 1 }
+                }
+            }
+            let slot = slots[low]
+            if let segment = slot.segment {
+                segment.retain()
+                let now = openings.now
+                if segment.lastUse != now { segment.lastUse = now }
+                return .found(segment)
+            }
+            if low + 1 < slots.count { return .needsOpening(slot.id, successor: slots[low + 1].id) }
+            return .none
+        }
+    }
+
+    /// Position of a segment id, or nil. Ids grow along the table.
+    private static func position(_ id: UInt64, in slots: borrowing CArray<SegmentSlot>) -> Int? {
+        var low = 0
+        var high = slots.count
+        while low < high {
+            let middle = (low + high) / 2
+            if slots[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < slots.count && slots[low].id == id ? low : nil
+    }
+
+    func noteBase(_ id: UInt64, _ baseIndex: UInt64) throws(LogError) {
+        try slots.withExclusive { slots in
+            if let i = SegmentTable.position(id, in: slots) { slots[i].baseIndex = baseIndex }
+        }
+    }
+
+    /// Puts an opened segment, whose reference the table takes over, into its slot. Gives back what the table no longer wants:
+    /// the segment itself if it came too late, or one that was evicted for it.
+    func install(_ segment: SegmentRef) throws(LogError) -> SegmentRef? {
+        try slots.withExclusive { slots in
+            guard let i = SegmentTable.position(segment.id, in: slots), slots[i].segment == nil else { return segment }
+            slots[i].segment = segment
+            slots[i].baseIndex = segment.baseIndex
+            segment.lastUse = openings.next()
+            var open = 0
+            var oldest: Int? = nil
+            for j in 0..<slots.count - 1 {
+                guard let other = slots[j].segment else { continue }
+                open += 1
+                if j != i, oldest.map({ other.lastUse < slots[$0].segment?.lastUse ?? .max }) ?? true { oldest = j }
+            }
+            guard open > limit, let evicted = oldest else { return nil }
+            let dropped = slots[evicted].segment
+            slots[evicted].segment = nil
+            return dropped
+        }
+    }
+
+    /// Makes room for one more slot, so that the `append` which follows cannot fail.
+    func reserveSlot() throws(LogError) { try slots.withExclusive { (slots) throws(LogError) in try slots.reserve(1) } }
+
+    /// Adds a slot at the end. Takes over the segment's reference.
+    func append(_ slot: SegmentSlot) throws(LogError) {
+        try slots.withExclusive { (slots) throws(LogError) in try slots.append(slot) }
+    }
+
+    /// Forgets that a segment is open, so that the next reader opens it the way sealed ones are; the reference is the caller's.
+    func detach(_ id: UInt64) throws(LogError) -> SegmentRef? {
+        try slots.withExclusive { slots in
+            guard let i = SegmentTable.position(id, in: slots) else { return nil }
+            let segment = slots[i].segment
+            slots[i].segment = nil
+            return segment
+        }
+    }
+
+    /// Takes the first (`atFront`) or last slot out if `condition` holds for it and its neighbour towards the middle.
+    func takeOut(atFront: Bool, if condition: (SegmentSlot, _ neighbour: SegmentSlot?) -> Bool) throws(LogError) -> SegmentSlot? {
+        try slots.withExclusive { slots in
+            guard slots.count > 0 else { return nil }
+            let slot = atFront ? slots[0] : slots[slots.count - 1]
+            let neighbour = slots.count < 2 ? nil : atFront ? slots[1] : slots[slots.count - 2]
+            guard condition(slot, neighbour) else { return nil }
+            if atFront { slots.removeFirst(1) } else { slots.removeLast(1) }
+            return slot
+        }
+    }
+
+    /// Segment `id` with a reference, if it is open.
+    func pinOpen(_ id: UInt64) -> SegmentRef? {
+        slots.withShared { slots in
+            guard let i = SegmentTable.position(id, in: slots), let segment = slots[i].segment else { return nil }
+            segment.retain()
+            return segment
+        }
+    }
+
+    func slot(_ i: Int) -> SegmentSlot? { slots.withShared { $0.count > i ? $0[i] : nil } }
+    var count: Int { slots.withShared { $0.count } }
+    /// The id that follows `id` in the table.
+    func successor(of id: UInt64) -> UInt64? {
+        slots.withShared { slots in
+            guard let i = SegmentTable.position(id, in: slots), i + 1 < slots.count else { return nil }
+            return slots[i + 1].id
+        }
+    }
+}

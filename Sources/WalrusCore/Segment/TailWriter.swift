@@ -1,0 +1,294 @@
+// TailWriter.swift - puts frames into the tail segment: through a buffer, or past it where they are large
+//
+// All of it happens under the writer's lock. Space is reserved before anything is put, so that what fails later is a disk
+// that fails, not one that is full.
+
+struct TailWriter<S: Storage>: ~Copyable {
+    let storage: S
+    private let buffer: Memory
+    /// Where the buffer's first byte goes in the file.
+    private var bufferStart: UInt64 = 0
+    private var bufferCount = 0
+
+    /// The tail, or nil if no segment is live. Its reference is the table's.
+    private(set) var segment: SegmentRef?
+    private(set) var file = FileHandle.none
+    /// Whether frames may be put: not behind a cut, not behind a footer, not where something torn lies.
+    private(set) var isOpen = false
+    /// Whether a write failed: what the file holds is no longer known.
+    private(set) var hasFailed = false
+    /// Whether the file got bytes since it was last synced.
+    private(set) var isDirty = false
+    private(set) var nextIndex: UInt64
+    private(set) var digest = Digest()
+    private(set) var run = Run(relativeIndex: 0, term: 0, timeBase: 0)
+    private(set) var highestTime: Int64
+    /// Term of the last entry.
+    private(set) var lastTerm: UInt64
+    /// Up to here the segment may grow before the log rotates.
+    private(set) var capacity: UInt64 = 0
+    private var reservedEnd: UInt64 = 0
+    private var reserveStep: UInt64
+    /// The highest durable index that a frame of this segment declares.
+    private var claimed: UInt64 = 0
+
+    init(storage: S, bufferSize: Int, reserveStep: UInt64, nextIndex: UInt64, highestTime: Int64, lastTerm: UInt64)
+        throws(LogError)
+    {
+        let buffer = try Memory(count: bufferSize)
+        self.storage = storage
+        self.buffer = buffer
+        self.reserveStep = reserveStep
+        self.nextIndex = nextIndex
+        self.highestTime = highestTime
+        self.lastTerm = lastTerm
+    }
+
+    var endOffset: UInt64 { bufferStart &+ UInt64(bufferCount) }
+    var isBuffered: Bool { bufferCount > 0 }
+    var end: SegmentEnd {
+        guard let segment else { return .none }
+        return SegmentEnd(id: segment.id, endIndex: nextIndex, endOffset: endOffset, digest: digest)
+    }
+
+    /// Goes on with a segment that is there. `reservedEnd`: how far its space is allocated.
+    mutating func resume(
+        _ segment: SegmentRef?, file: FileHandle, at point: ScanPoint, isOpen: Bool, capacity: UInt64, reservedEnd: UInt64
+    ) {
+        self.segment = segment
+        self.file = file
+        self.isOpen = isOpen
+        self.capacity = capacity
+        self.reservedEnd = reservedEnd
+        bufferStart = point.offset
+        bufferCount = 0
+        nextIndex = point.index
+        digest = point.digest
+        run = point.run
+        highestTime = point.highestTime
+        lastTerm = point.run.term
+        claimed = 0
+        isDirty = false
+    }
+
+    /// Goes on with no segment: the next entry gets `nextIndex` and the first of a new one.
+    mutating func clear(nextIndex: UInt64) {
+        segment = nil
+        file = .none
+        isOpen = false
+        bufferStart = 0
+        bufferCount = 0
+        self.nextIndex = nextIndex
+        isDirty = false
+    }
+
+    /// Nothing more is put into this segment.
+    mutating func freeze() { isOpen = false }
+
+    /// Starts a new segment, whose begin frame is put.
+    mutating func begin(_ segment: SegmentRef, file: FileHandle, capacity: UInt64, reservedEnd: UInt64) throws(LogError) {
+        self.segment = segment
+        self.file = file
+        self.capacity = capacity
+        self.reservedEnd = reservedEnd
+        isOpen = true
+        isDirty = false
+        bufferStart = SegmentHeader.firstFrame
+        bufferCount = 0
+        nextIndex = segment.begin.baseIndex
+        digest = Digest()
+        run = segment.begin.run
+        claimed = segment.begin.durableIndex
+        let payload = try Memory(count: BeginPayload.size)
+        segment.begin.encode(to: payload.bytes)
+        try putControl(FrameType.begin, payload.bytes.bytes)
+    }
+
+    /// Makes sure that frames up to `end` find space. Nothing is in the log yet when this throws `.noSpace`.
+    @inline(__always)
+    mutating func reserve(to end: UInt64) throws(LogError) {
+        if end > reservedEnd { try reserveMore(to: end) }
+    }
+
+    @inline(never)
+    private mutating func reserveMore(to end: UInt64) throws(LogError) {
+        let least = (end &+ 4095) & ~4095
+        let wanted = max(least, min(reservedEnd &+ reserveStep, capacity))
+        do throws(LogError) {
+            try claim(to: wanted)
+            reservedEnd = wanted
+        } catch {
+            guard error.code == .noSpace, wanted > least else { throw error }
+            try claim(to: least)
+            reservedEnd = least
+        }
+        reserveStep = min(reserveStep &* 2, 16 << 20)
+    }
+
+    private func claim(to end: UInt64) throws(LogError) {
+        do throws(LogError) {
+            try storage.claim(file, from: reservedEnd, to: end)
+        } catch { throw located(error) }
+    }
+
+    private func located(_ error: LogError) -> LogError {
+        guard let segment else { return error }
+        return error.located(in: .segment(segment.id))
+    }
+
+    // ---- Frames
+
+    /// Bytes of control frames that one entry may bring along: a run and a watermark.
+    static var controlSize: Int { FrameHeader.frameSize(Run.payloadSize) + FrameHeader.frameSize(8) }
+
+    /// Puts one entry. It is not visible before `publish`.
+    @inline(__always)
+    mutating func put(_ payload: Bytes, term: UInt64, time: Int64, continues: Bool, durableIndex: UInt64) throws(LogError) {
+        guard let segment else { throw LogError(.internal, "an entry without a segment") }
+        if term != run.term || run.distance(of: time) >= FrameHeader.timeRange {
+            try putRun(Run(relativeIndex: relativeIndex, term: term, around: time))
+        }
+        var distance = nextIndex &- durableIndex
+        if distance > 255 {
+            // Too far to be told by the frame itself: a watermark says it, once for each sync and now and then.
+            if durableIndex > claimed || nextIndex & 1023 == 0 { try putWatermark(durableIndex) }
+            distance = 0
+        }
+        let size = FrameHeader.frameSize(payload.count)
+        if bufferCount &+ size > buffer.bytes.count { try flush() }
+        let offset = endOffset
+        segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
+        let isLarge = size > buffer.bytes.count
+        var header = FrameHeader(
+            type: FrameType.entry, flags: continues ? FrameHeader.continuesFlag : 0, payloadChecksum: 0,
+            length: UInt32(truncatingIfNeeded: payload.count), relativeIndex: relativeIndex,
+            durableDistance: UInt8(truncatingIfNeeded: distance), time: run.distance(of: time))
+        header.payloadChecksum =
+            isLarge
+            ? payload.checksum() : buffer.bytes.copyChecksummed(payload, to: bufferCount &+ FrameHeader.size)
+        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: offset))
+        if isLarge {
+            try writePast(payload, size)
+        } else {
+            buffer.bytes.zero(
+                bufferCount &+ FrameHeader.size &+ payload.count, size &- FrameHeader.size &- payload.count)
+            bufferCount &+= size
+        }
+        if time > highestTime { highestTime = time }
+        lastTerm = term
+        nextIndex &+= 1
+    }
+
+    @inline(__always)
+    private var relativeIndex: UInt32 { UInt32(truncatingIfNeeded: nextIndex &- (segment?.baseIndex ?? nextIndex)) }
+
+    /// Writes the header, which stands alone in the buffer, and a payload that would not fit behind it.
+    private mutating func writePast(_ payload: Bytes, _ size: Int) throws(LogError) {
+        isDirty = true
+        do throws(LogError) {
+            try storage.write(file, at: bufferStart, buffer.bytes.bytes.slice(0, FrameHeader.size), payload)
+        } catch {
+            hasFailed = true
+            throw located(error)
+        }
+        // The padding is zeros, which the reserved space holds already.
+        bufferStart &+= UInt64(size)
+        segment?.publish(readableEnd: bufferStart)
+    }
+
+    private mutating func putControl(_ type: UInt8, _ payload: Bytes) throws(LogError) {
+        guard let segment else { throw LogError(.internal, "a frame without a segment") }
+        let size = FrameHeader.frameSize(payload.count)
+        if bufferCount + size > buffer.bytes.count { try flush() }
+        let header = FrameHeader(
+            type: type, payloadChecksum: payload.checksum(), length: UInt32(payload.count), relativeIndex: relativeIndex)
+        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
+        buffer.bytes.copy(payload, to: bufferCount + FrameHeader.size)
+        buffer.bytes.zero(bufferCount + FrameHeader.size + payload.count, size - FrameHeader.size - payload.count)
+        bufferCount += size
+    }
+
+    @inline(never)
+    private mutating func putRun(_ run: Run) throws(LogError) {
+        let payload = try Memory(count: Run.payloadSize)
+        run.encodePayload(to: payload.bytes)
+        try putControl(FrameType.run, payload.bytes.bytes)
+        self.run = run
+        segment?.appendRun(run)
+    }
+
+    @inline(never)
+    private mutating func putWatermark(_ durableIndex: UInt64) throws(LogError) {
+        let payload = try Memory(count: 8)
+        payload.bytes.store64(durableIndex, 0)
+        try putControl(FrameType.watermark, payload.bytes.bytes)
+        claimed = durableIndex
+    }
+
+    /// Fills up to a multiple of `block`, so that the sync which follows leaves no block to be written again.
+    mutating func pad(to block: UInt64) throws(LogError) {
+        guard isOpen, bufferCount > 0 else { return }
+        var gap = (block - endOffset % block) % block
+        if gap == 0 { return }
+        if gap < UInt64(FrameHeader.size) { gap += block }
+        try reserve(to: endOffset + gap)
+        let zeros = try Memory(count: Int(gap) - FrameHeader.size)
+        zeros.bytes.zero(0, zeros.bytes.count)
+        try putControl(FrameType.padding, zeros.bytes.bytes)
+    }
+
+    /// Shows readers everything that was put.
+    @inline(__always)
+    func publish() { segment?.publish(endIndex: nextIndex) }
+
+    // ---- Bytes
+
+    /// Hands the buffer to the operating system.
+    mutating func flush() throws(LogError) {
+        guard bufferCount > 0 else { return }
+        isDirty = true
+        do throws(LogError) {
+            try storage.write(file, at: bufferStart, buffer.bytes.bytes.slice(0, bufferCount), .empty)
+        } catch {
+            hasFailed = true
+            throw located(error)
+        }
+        bufferStart &+= UInt64(bufferCount)
+        bufferCount = 0
+        segment?.publish(readableEnd: bufferStart)
+    }
+
+    /// The leader is about to sync the file.
+    mutating func takeDirty() -> Bool {
+        defer { isDirty = false }
+        return isDirty
+    }
+
+    /// Bytes that are still in the buffer, or nil if the file has them.
+    func buffered(at offset: UInt64, _ count: Int) -> Bytes? {
+        guard offset >= bufferStart, offset &+ UInt64(count) <= endOffset else { return nil }
+        return buffer.bytes.bytes.slice(Int(offset - bufferStart), count)
+    }
+
+    /// Writes the footer behind the last frame. Where that fails, the table stays what can be made again from the frames.
+    func seal() throws(LogError) {
+        guard let segment else { return }
+        let frame = try Memory(count: FrameHeader.frameSize(TableDescriptor.size))
+        let end = self.end
+        try segment.withTable { (table) throws(LogError) in
+            let descriptor = table.finish(
+                end: end, highestTime: highestTime, tableOffset: end.endOffset + UInt64(frame.bytes.count))
+            descriptor.encode(to: frame.bytes.slice(FrameHeader.size, TableDescriptor.size))
+            let payload = frame.bytes.bytes.slice(FrameHeader.size, TableDescriptor.size)
+            _ = FrameHeader(
+                type: FrameType.seal, payloadChecksum: payload.checksum(), length: UInt32(payload.count),
+                relativeIndex: relativeIndex
+            ).encode(to: frame.bytes, at: 0, salt: segment.salt, offset: end.endOffset)
+            try storage.write(
+                file, at: end.endOffset, frame.bytes.bytes, table.blockBytes.slice(0, descriptor.blocksSize))
+            try storage.write(
+                file, at: descriptor.tableOffset + UInt64(descriptor.blocksSize),
+                table.runBytes.slice(0, descriptor.runsSize), .empty)
+        }
+    }
+}

@@ -1,0 +1,129 @@
+// Locks.swift - mutex, condition and read-write lock, with stable addresses
+//
+// pthread's, in memory from C: a mutex inside a Swift struct may move, and Synchronization.Mutex is missing in Embedded
+// Swift. The thread sanitizer understands these.
+
+import CWalrusPlatform
+
+private func allocated<T: ~Copyable>(_: T.Type) throws(LogError) -> UnsafeMutablePointer<T> {
+    guard let base = unsafe calloc(1, MemoryLayout<T>.stride) else {
+        throw LogError(.noMemory, "there is not enough memory for a lock")
+    }
+    return unsafe base.bindMemory(to: T.self, capacity: 1)
+}
+
+@safe public struct Mutex: ~Copyable, @unchecked Sendable {
+    fileprivate let raw: UnsafeMutablePointer<pthread_mutex_t>
+
+    init() throws(LogError) {
+        unsafe raw = try allocated(pthread_mutex_t.self)
+        unsafe pthread_mutex_init(raw, nil)
+    }
+
+    @inline(__always) func lock() { unsafe pthread_mutex_lock(raw) }
+    @inline(__always) func unlock() { unsafe pthread_mutex_unlock(raw) }
+
+    deinit {
+        unsafe pthread_mutex_destroy(raw)
+        unsafe free(raw)
+    }
+}
+
+@safe public struct Condition: ~Copyable, @unchecked Sendable {
+    private let raw: UnsafeMutablePointer<pthread_cond_t>
+
+    init() throws(LogError) {
+        unsafe raw = try allocated(pthread_cond_t.self)
+        unsafe pthread_cond_init(raw, nil)
+    }
+
+    /// Gives up `mutex`, waits for a wake-up (or none at all), and takes it again.
+    func wait(_ mutex: borrowing Mutex) { unsafe pthread_cond_wait(raw, mutex.raw) }
+    func wakeAll() { unsafe pthread_cond_broadcast(raw) }
+
+    deinit {
+        unsafe pthread_cond_destroy(raw)
+        unsafe free(raw)
+    }
+}
+
+/// Many readers or one writer. Writers go first: a stream of readers must not hold up a rotation.
+@safe public struct ReadWriteLock: ~Copyable, @unchecked Sendable {
+    private let raw: UnsafeMutablePointer<pthread_rwlock_t>
+
+    init() throws(LogError) {
+        unsafe raw = try allocated(pthread_rwlock_t.self)
+        var attributes = pthread_rwlockattr_t()
+        unsafe pthread_rwlockattr_init(&attributes)
+        unsafe pthread_rwlockattr_setkind_np(&attributes, wp_prefer_writers())
+        unsafe pthread_rwlock_init(raw, &attributes)
+        unsafe pthread_rwlockattr_destroy(&attributes)
+    }
+
+    @inline(__always) func lockShared() { unsafe pthread_rwlock_rdlock(raw) }
+    @inline(__always) func lockExclusive() { unsafe pthread_rwlock_wrlock(raw) }
+    @inline(__always) func unlock() { unsafe pthread_rwlock_unlock(raw) }
+
+    deinit {
+        unsafe pthread_rwlock_destroy(raw)
+        unsafe free(raw)
+    }
+}
+
+/// A value in memory from C behind a read-write lock.
+@safe public struct ReadWriteGuarded<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
+    private let value: UnsafeMutablePointer<Value>
+    private let lock: ReadWriteLock
+
+    init(_ initial: consuming Value) throws(LogError) {
+        let lock = try ReadWriteLock()
+        let memory = try unsafe allocated(Value.self)
+        unsafe memory.initialize(to: initial)
+        self.lock = lock
+        unsafe value = memory
+    }
+
+    @inline(__always)
+    func withShared<Result>(_ body: (borrowing Value) -> Result) -> Result {
+        lock.lockShared()
+        defer { lock.unlock() }
+        return unsafe body(value.pointee)
+    }
+
+    func withExclusive<Result>(_ body: (inout Value) throws(LogError) -> Result) throws(LogError) -> Result {
+        lock.lockExclusive()
+        defer { lock.unlock() }
+        return try unsafe body(&value.pointee)
+    }
+
+    deinit {
+        unsafe value.deinitialize(count: 1)
+        unsafe free(value)
+    }
+}
+
+/// A value in memory from C behind a mutex: the only way to it is `withLock`.
+@safe public struct Guarded<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
+    private let value: UnsafeMutablePointer<Value>
+    let mutex: Mutex
+
+    init(_ initial: consuming Value) throws(LogError) {
+        let lock = try Mutex()
+        let memory = try unsafe allocated(Value.self)
+        unsafe memory.initialize(to: initial)
+        mutex = lock
+        unsafe value = memory
+    }
+
+    @inline(__always)
+    func withLock<Result: ~Copyable>(_ body: (inout Value) throws(LogError) -> Result) throws(LogError) -> Result {
+        mutex.lock()
+        defer { mutex.unlock() }
+        return try unsafe body(&value.pointee)
+    }
+
+    deinit {
+        unsafe value.deinitialize(count: 1)
+        unsafe free(value)
+    }
+}

@@ -1,0 +1,117 @@
+// Memory.swift - memory from C, whose failure is an error
+//
+// Swift ends the process when its allocator fails. Whatever has a size that depends on input, on options or on the disk
+// comes from here instead. Types with a deinit are public: the compiler cannot destroy others in the module of the boundary.
+
+import CWalrusPlatform
+
+/// A block of memory with one owner.
+@safe public struct Memory: ~Copyable, @unchecked Sendable {
+    let bytes: MutableBytes
+
+    init(count: Int) throws(LogError) {
+        guard let base = unsafe malloc(count > 0 ? count : 1) else {
+            throw LogError(.noMemory, "there is not enough memory for a buffer")
+        }
+        unsafe bytes = MutableBytes(base, count: count)
+    }
+
+    deinit { unsafe free(bytes.base) }
+}
+
+/// Memory that is asked for in address space and takes up pages only where it was touched, so it grows
+/// without ever moving: readers may look at it while its owner appends. Zero where nothing was stored.
+@safe public struct ReservedMemory: ~Copyable, @unchecked Sendable {
+    let bytes: MutableBytes
+
+    init(count: Int) throws(LogError) {
+        guard let base = unsafe wp_reserve(UInt64(count)) else {
+            throw LogError(.noMemory, "there is not enough address space for an offset table")
+        }
+        unsafe bytes = MutableBytes(base, count: count)
+    }
+
+    deinit { unsafe munmap(bytes.base, bytes.count) }
+}
+
+/// A growing array of plain values in memory from C.
+@safe public struct CArray<Element: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
+    private var base: UnsafeMutablePointer<Element>? = nil
+    private(set) var count = 0
+    private var capacity = 0
+
+    init() {}
+
+    subscript(_ i: Int) -> Element {
+        @inline(__always) get {
+            precondition(i >= 0 && i < count)
+            return unsafe base.unsafelyUnwrapped[i]
+        }
+        @inline(__always) set {
+            precondition(i >= 0 && i < count)
+            unsafe base.unsafelyUnwrapped[i] = newValue
+        }
+    }
+
+    var last: Element? { count > 0 ? self[count - 1] : nil }
+
+    /// Makes room for `more` elements, so that as many appends cannot fail.
+    mutating func reserve(_ more: Int) throws(LogError) {
+        guard count + more > capacity else { return }
+        let larger = max(16, max(capacity * 2, count + more))
+        guard let moved = unsafe realloc(base, larger * MemoryLayout<Element>.stride) else {
+            throw LogError(.noMemory, "there is not enough memory for the list of segments")
+        }
+        unsafe base = moved.assumingMemoryBound(to: Element.self)
+        capacity = larger
+    }
+
+    mutating func append(_ element: Element) throws(LogError) {
+        try reserve(1)
+        unsafe (base.unsafelyUnwrapped + count).initialize(to: element)
+        count += 1
+    }
+
+    mutating func removeFirst(_ number: Int) {
+        precondition(number >= 0 && number <= count)
+        if number == 0 { return }
+        if count > number {
+            unsafe base.unsafelyUnwrapped.update(from: base.unsafelyUnwrapped + number, count: count - number)
+        }
+        count -= number
+    }
+
+    mutating func removeLast(_ number: Int) {
+        precondition(number >= 0 && number <= count)
+        count -= number
+    }
+
+    /// Sorts by a key, in place: heapsort, which needs neither memory nor a kind order of the directory.
+    mutating func sort(by key: (Element) -> UInt64) {
+        if count < 2 { return }
+        var end = count
+        var start = count / 2
+        while end > 1 {
+            if start > 0 {
+                start -= 1
+            } else {
+                end -= 1
+                let top = self[0]
+                self[0] = self[end]
+                self[end] = top
+            }
+            var root = start
+            while 2 * root + 1 < end {
+                var child = 2 * root + 1
+                if child + 1 < end, key(self[child]) < key(self[child + 1]) { child += 1 }
+                if key(self[root]) >= key(self[child]) { break }
+                let moved = self[root]
+                self[root] = self[child]
+                self[child] = moved
+                root = child
+            }
+        }
+    }
+
+    deinit { unsafe free(base) }
+}
