@@ -23,6 +23,7 @@ import WalrusCore
 }
 
 private func openLog(_ dir: UnsafePointer<CChar>, _ options: Options) throws(LogError) -> DiskLog {
+    try DiskLog.check(options)
     let writes = !options.readOnly
     if writes && options.create { try unsafe PosixStorage.makeDirectory(path: dir, permissions: options.fileMode) }
     let storage = try unsafe PosixStorage(path: dir, permissions: options.fileMode)

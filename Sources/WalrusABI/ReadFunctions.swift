@@ -88,7 +88,7 @@ private func foreign(_ entry: Entry) -> walrus_entry_t {
         do throws(LogError) {
             while done < most && first &+ UInt64(done) <= last {
                 let entry = try log.get(first &+ UInt64(done))
-                if done > 0 && entry.payload.count > room - min(bytes, room) {
+                if done > 0 && (bytes > room || entry.payload.count > room - bytes) {
                     entry.owner.release()
                     break
                 }

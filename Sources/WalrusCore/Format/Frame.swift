@@ -27,6 +27,8 @@ struct FrameHeader {
     static var size: Int { 24 }
     static var largestLength: Int { 1 << 30 }
     static var continuesFlag: UInt8 { 1 }
+    /// The caller gave the entry's time; without it the log stamped the entry itself.
+    static var givenTimeFlag: UInt8 { 2 }
     /// Times are kept as a 40-bit distance from their run's time base.
     static var timeRange: UInt64 { 1 << 40 }
 
@@ -44,10 +46,11 @@ struct FrameHeader {
 
     @inline(__always) var frameSize: Int { FrameHeader.frameSize(Int(length)) }
     @inline(__always) var continues: Bool { flags & FrameHeader.continuesFlag != 0 }
+    var hasGivenTime: Bool { flags & FrameHeader.givenTimeFlag != 0 }
     /// Whether this library knows what the frame says. It must refuse a log in which it meets one that it does not know.
     var isKnown: Bool {
         (type >= FrameType.entry && type <= FrameType.padding || type >= FrameType.skippable)
-            && flags & ~FrameHeader.continuesFlag == 0
+            && flags & ~(FrameHeader.continuesFlag | FrameHeader.givenTimeFlag) == 0
     }
 
     @inline(__always)
@@ -117,6 +120,7 @@ struct BeginPayload {
     var predecessor: SegmentEnd
     var run: Run
     var highestTime: Int64
+    var highestStamp: Int64
     var durableIndex: UInt64
 
     func encode(to target: MutableBytes) {
@@ -131,16 +135,19 @@ struct BeginPayload {
         target.store64(run.timeBase, 56)
         target.store64(highestTime, 64)
         target.store64(durableIndex, 72)
+        target.store64(highestStamp, 80)
     }
 
     init(
-        baseIndex: UInt64, epoch: UInt64, predecessor: SegmentEnd, run: Run, highestTime: Int64, durableIndex: UInt64
+        baseIndex: UInt64, epoch: UInt64, predecessor: SegmentEnd, run: Run, highestTime: Int64, highestStamp: Int64,
+        durableIndex: UInt64
     ) {
         self.baseIndex = baseIndex
         self.epoch = epoch
         self.predecessor = predecessor
         self.run = run
         self.highestTime = highestTime
+        self.highestStamp = highestStamp
         self.durableIndex = durableIndex
     }
 
@@ -153,7 +160,8 @@ struct BeginPayload {
         run = Run(relativeIndex: 0, term: source.u64(48), timeBase: source.i64(56))
         highestTime = source.i64(64)
         durableIndex = source.u64(72)
-        guard baseIndex >= 1, baseIndex <= 1 << 63 else { return nil }
+        highestStamp = source.i64(80)
+        guard baseIndex >= 1, baseIndex < .max - UInt64(UInt32.max) else { return nil }
     }
 }
 

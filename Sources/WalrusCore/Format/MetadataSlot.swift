@@ -20,7 +20,8 @@ struct MetadataSlot {
     /// Where the cut's segment ends; the segments above it up to `cutHighest` are dead.
     var cut: SegmentEnd = .none
     var cutHighest: UInt64 = 0
-    var highestTime: Int64 = .min
+    /// The highest time that the log gave itself, of all entries that a cut dropped.
+    var highestStamp: Int64 = .min
     var lastTerm: UInt64 = 0
     var created: Int64 = 0
 
@@ -47,7 +48,7 @@ struct MetadataSlot {
         target.store64(cut.endOffset, 88)
         target.store64(cut.digest.value, 96)
         target.store64(cutHighest, 104)
-        target.store64(highestTime, 112)
+        target.store64(highestStamp, 112)
         target.store64(lastTerm, 120)
         target.store64(created, 136)
         target.store32(MetadataSlot.checksum(target.bytes, size: size), 252)
@@ -81,9 +82,13 @@ struct MetadataSlot {
         slot.cut = SegmentEnd(
             id: source.u64(72), endIndex: source.u64(80), endOffset: source.u64(88), digest: Digest(value: source.u64(96)))
         slot.cutHighest = source.u64(104)
-        slot.highestTime = source.i64(112)
+        slot.highestStamp = source.i64(112)
         slot.lastTerm = source.u64(120)
         slot.created = source.i64(136)
+        // What no writer ever wrote is damage, checksum or not.
+        guard slot.sequence < 1 << 63, slot.epoch < 1 << 63, slot.lowestSegment < 1 << 63, slot.highestSegment < 1 << 63,
+            slot.firstIndex <= .max - UInt64(UInt32.max)
+        else { return .damaged }
         return .valid(slot)
     }
 }

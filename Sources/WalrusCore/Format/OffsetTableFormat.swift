@@ -9,6 +9,7 @@ struct TableDescriptor {
 
     var end: SegmentEnd
     var highestTime: Int64
+    var highestStamp: Int64
     var tableOffset: UInt64
     var blockCount: UInt32
     var runCount: UInt32
@@ -28,15 +29,16 @@ struct TableDescriptor {
         target.store32(runCount, 44)
         target.store32(runsChecksum, 48)
         target.store32(blocksChecksum, 52)
-        target.store64(UInt64(0), 56)
+        target.store64(highestStamp, 56)
     }
 
     init(
-        end: SegmentEnd, highestTime: Int64, tableOffset: UInt64, blockCount: UInt32, runCount: UInt32,
+        end: SegmentEnd, highestTime: Int64, highestStamp: Int64, tableOffset: UInt64, blockCount: UInt32, runCount: UInt32,
         runsChecksum: UInt32, blocksChecksum: UInt32
     ) {
         self.end = end
         self.highestTime = highestTime
+        self.highestStamp = highestStamp
         self.tableOffset = tableOffset
         self.blockCount = blockCount
         self.runCount = runCount
@@ -54,6 +56,7 @@ struct TableDescriptor {
         runCount = source.u32(44)
         runsChecksum = source.u32(48)
         blocksChecksum = source.u32(52)
+        highestStamp = source.i64(56)
         guard runCount >= 1, tableOffset < 1 << 48 else { return nil }
     }
 }

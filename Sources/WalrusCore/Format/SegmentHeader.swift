@@ -45,6 +45,9 @@ struct SegmentHeader {
         target.store32(target.bytes.slice(0, 60).checksum(), 60)
     }
 
+    /// Whether bytes look like a segment's, good or damaged.
+    static func isOne(_ source: Bytes) -> Bool { source.count >= 8 && source.u64(0) == magic }
+
     /// - Throws: `.corrupt`, `.version`, `.format`.
     init(_ source: Bytes, file: FileName) throws(LogError) {
         guard source.count >= SegmentHeader.size, source.u64(0) == SegmentHeader.magic,

@@ -8,9 +8,11 @@ extension Log {
         let forked = wasForked
         commit.setClosed()
         storage.background.stop(inForkedChild: forked)
-        // In a forked child the files are the parent's affair; the descriptors are closed already.
+        // In a forked child the files are the parent's affair, their descriptors are closed already, and a lock may
+        // be held for ever by a thread that did not come along.
+        if forked { return }
         defer { letGo() }
-        if forked || options.readOnly { return }
+        if options.readOnly { return }
         if commit.isPoisoned { throw GroupCommit.poisonedError }
         options.diagnostics.log(.info) { $0.add("closing the log") }
         // Nothing was written: the log is as clean, or as unclean, as it was.
@@ -30,7 +32,8 @@ extension Log {
                     try storage.truncate(writer.tail.file, to: writer.tail.endOffset)
                 }
                 try SideFile.write(
-                    segment, end: writer.tail.end, highestTime: writer.tail.highestTime, isClean: true,
+                    segment, end: writer.tail.end, highestTime: writer.tail.highestTime,
+                    highestStamp: writer.tail.highestStamp, isClean: true,
                     epoch: writer.metadata.current.epoch, logID: logID, isDurable: true, storage: storage)
                 try storage.syncDirectory()
             }

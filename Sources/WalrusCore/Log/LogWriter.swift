@@ -22,8 +22,6 @@ struct LogWriter<S: Storage>: ~Copyable {
     var unsynced = CArray<UnsyncedSegment>()
     /// Segment files that are no longer part of the log.
     var dead: CArray<UInt64>
-    /// The highest timestamp that this log gave itself.
-    var lastStamp: Int64
     /// No entry was ever appended: the first one may choose its index.
     var isVirgin: Bool
 
@@ -43,9 +41,8 @@ struct LogWriter<S: Storage>: ~Copyable {
         do throws(LogError) {
             for i in 0..<records.count {
                 let record = try records.record(i)
-                let time = record.time ?? stamp()
                 try tail.put(
-                    record.payload, term: record.term ?? tail.lastTerm, time: time, continues: i &+ 1 < records.count,
+                    record.payload, term: record.term ?? tail.lastTerm, time: record.time, continues: i &+ 1 < records.count,
                     durableIndex: durableIndex)
             }
         } catch {
@@ -53,14 +50,6 @@ struct LogWriter<S: Storage>: ~Copyable {
         }
         isVirgin = false
         return first
-    }
-
-    /// The time now, but never less than a stamp that was given before.
-    @inline(__always)
-    private mutating func stamp() -> Int64 {
-        let now = storage.realtime()
-        if now > lastStamp { lastStamp = now }
-        return lastStamp
     }
 
     /// Checks everything that can be wrong with the records and makes room for them.
@@ -117,7 +106,7 @@ struct LogWriter<S: Storage>: ~Copyable {
     @inline(never)
     private mutating func rotate<R: Records>(for records: R, needed: UInt64, durableIndex: UInt64) throws(LogError) {
         let first = try records.record(0)
-        let time = first.time ?? max(lastStamp, storage.realtime())
+        let time = first.time ?? tail.stamp()
         let baseIndex = isVirgin && first.index != 0 ? first.index : tail.nextIndex
         try segments.reserveSlot()
         try unsynced.reserve(1)
@@ -125,10 +114,11 @@ struct LogWriter<S: Storage>: ~Copyable {
         let begin = BeginPayload(
             baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end,
             run: Run(relativeIndex: 0, term: first.term ?? tail.lastTerm, around: time), highestTime: tail.highestTime,
-            durableIndex: durableIndex)
+            highestStamp: tail.highestStamp, durableIndex: durableIndex)
         let capacity = max(options.capacity, SegmentHead.end + needed)
         let least = (SegmentHead.end + needed + 4095) & ~4095
-        var prepared = try stock.take(reservedEnd: least)
+        let wanted = options.preallocate ? max(least, min(SegmentHeader.firstFrame + TailWriter<S>.firstStep, capacity)) : least
+        var prepared = try stock.take(reservedEnd: wanted)
         var isUsed = false
         defer { if !isUsed { stock.putBack(prepared) } }
         if prepared.reservedEnd < least {
@@ -139,8 +129,16 @@ struct LogWriter<S: Storage>: ~Copyable {
         }
         let segment = try makeSegment(prepared, begin, capacity: capacity)
         isUsed = true
-        try retireTail()
-        try segments.append(SegmentSlot(id: prepared.id, baseIndex: baseIndex, segment: segment))
+        finishTail()
+        let slot = SegmentSlot(id: prepared.id, baseIndex: baseIndex, segment: segment)
+        if let old = try segments.append(slot, detaching: tail.segment?.id) {
+            // Its sync is left to whoever syncs next.
+            if tail.file.isOpen {
+                try unsynced.append(UnsyncedSegment(segment: old, file: tail.file, endIndex: tail.nextIndex))
+            } else {
+                _ = old.release()
+            }
+        }
         options.diagnostics.log(.debug) {
             $0.add("rotated to ")
             $0.add(.segment(prepared.id))
@@ -165,23 +163,16 @@ struct LogWriter<S: Storage>: ~Copyable {
         }
     }
 
-    /// Seals the tail and lets readers open it the way they open sealed segments. Its sync is left to whoever syncs next.
-    private mutating func retireTail() throws(LogError) {
+    /// Writes the tail's offset table to where readers will look for it. Where that fails, it is made again from the frames when
+    /// it is needed.
+    private func finishTail() {
         guard let old = tail.segment else { return }
-        // A footer or side file that cannot be written is made again from the frames when it is needed.
         if tail.isOpen {
             try? tail.seal()
         } else {
             try? SideFile.write(
-                old, end: tail.end, highestTime: tail.highestTime, isClean: false, epoch: metadata.current.epoch,
+                old, end: tail.end, highestTime: tail.highestTime, highestStamp: tail.highestStamp, isClean: false, epoch: metadata.current.epoch,
                 logID: logID, isDurable: false, storage: storage)
-        }
-        if let detached = try segments.detach(old.id) {
-            if tail.file.isOpen {
-                try unsynced.append(UnsyncedSegment(segment: detached, file: tail.file, endIndex: tail.nextIndex))
-            } else {
-                _ = detached.release()
-            }
         }
     }
 

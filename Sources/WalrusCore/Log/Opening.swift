@@ -7,9 +7,6 @@ extension Log {
     /// `afterCreation` makes the directory's own name durable.
     public static func open(_ storage: S, _ options: Options, afterCreation: () throws(LogError) -> Void) throws(LogError) -> Log<S> {
         let started = storage.monotonic()
-        if options.recovery == .salvage && !options.readOnly {
-            throw LogError(.readOnly, "recovery=salvage needs read_only=true: it leaves gaps that must not be written behind")
-        }
         if try !isThere(storage, options) {
             try create(storage)
             try storage.syncDirectory()
@@ -26,6 +23,15 @@ extension Log {
                 guard options.readOnly, try MetadataStore(storage: storage, writable: false).current.sequence != sequence
                 else { throw error }
             }
+        }
+    }
+
+    /// Whether these options go together. Before anything is touched.
+    ///
+    /// - Throws: `.readOnly`.
+    public static func check(_ options: Options) throws(LogError) {
+        if options.recovery == .salvage && !options.readOnly {
+            throw LogError(.readOnly, "recovery=salvage needs read_only=true: it leaves gaps that must not be written behind")
         }
     }
 
@@ -48,24 +54,36 @@ extension Log {
     /// - Throws: `.notALog` if it holds something else; `.corrupt` if it is a log that lost its metadata.
     private static func survey(_ storage: S) throws(LogError) -> Bool {
         var hasMetadata = false
-        var hasSegments = false
+        var segments = CArray<UInt64>()
         var hasForeign = false
-        try storage.list { name in
+        try storage.list { (name) throws(LogError) in
             switch name {
             case .metadata: hasMetadata = true
-            case .segment: hasSegments = true
+            case .segment(let id): try segments.append(id)
             case nil: hasForeign = true
             default: break
             }
         }
         if hasMetadata { return true }
-        if hasSegments {
-            throw LogError(.corrupt, "the log's metadata is missing; restore walrus.meta from a copy", file: .metadata)
+        for i in 0..<segments.count {
+            if try isSegment(segments[i], storage) {
+                throw LogError(.corrupt, "the log's metadata is missing; restore walrus.meta from a copy", file: .metadata)
+            }
+            hasForeign = true
         }
         if hasForeign {
             throw LogError(.notALog, "the directory holds something else; choose an empty one, or one that does not exist yet")
         }
         return false
+    }
+
+    /// Whether a file is what its name says, or somebody else's.
+    private static func isSegment(_ id: UInt64, _ storage: S) throws(LogError) -> Bool {
+        let file = try storage.open(.segment(id), .read)
+        defer { storage.close(file) }
+        let buffer = try Memory(count: SegmentHeader.size)
+        let got = try storage.read(file, at: 0, into: buffer.bytes)
+        return SegmentHeader.isOne(buffer.bytes.bytes.slice(0, got))
     }
 
     /// Makes an empty log. It exists from the moment in which its metadata has its name.
@@ -114,23 +132,17 @@ extension Log {
                     id: found.live[i], baseIndex: isTail ? found.tail?.segment.baseIndex ?? 0 : 0,
                     segment: isTail ? found.tail?.segment : nil))
         }
-        let highestTime = max(slot.highestTime, found.tail?.end.highestTime ?? .min)
         var tail = try TailWriter(
             storage: storage, bufferSize: options.readOnly ? 4096 : options.bufferSize,
-            reserveStep: options.preallocate ? 1 << 20 : 64 << 10, nextIndex: max(slot.firstIndex, 1),
-            highestTime: highestTime, lastTerm: slot.lastTerm)
+            reserveStep: options.preallocate ? TailWriter<S>.firstStep : 64 << 10, nextIndex: max(slot.firstIndex, 1),
+            highestStamp: slot.highestStamp, lastTerm: slot.lastTerm)
         if let last = found.tail {
             tail.resume(
                 last.segment, file: last.file, at: last.end, isOpen: last.isOpen && !options.readOnly,
                 capacity: options.capacity, reservedEnd: max(last.fileSize, last.end.offset))
         }
-        var first = slot.firstIndex
-        if first == 0 {
-            first = 1
-            if found.live.count > 0 {
-                first = try firstBase(storage, segments, logID: slot.logID)
-            }
-        }
+        // Of a log whose front was never truncated the lowest segment says the first index.
+        let first = slot.firstIndex != 0 ? slot.firstIndex : found.lowestBase
         var unsettled = Unsettled(
             cleanSegment: nil, unproven: CArray(), cut: nil, hasDead: !options.readOnly && found.dead.count > 0,
             lastIndex: tail.nextIndex - 1)
@@ -145,11 +157,11 @@ extension Log {
         var dead = CArray<UInt64>()
         swap(&dead, &found.dead)
         let stock = try SegmentStock(
-            maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID + 1)
+            maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID &+ 1)
         let writer = LogWriter(
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
             metadata: metadata, tail: tail,
-            dead: dead, lastStamp: highestTime,
+            dead: dead,
             isVirgin: slot.firstIndex == 0 && found.tail == nil)
         return try Log(
             storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
@@ -171,16 +183,6 @@ extension Log {
             $0.add(" from offset ")
             $0.add(report.cutOffset)
         }
-    }
-
-    /// The first index of a log whose front was never truncated: the base of its lowest segment.
-    private static func firstBase(_ storage: S, _ segments: SegmentTable, logID: LogID) throws(LogError) -> UInt64 {
-        guard let lowest = segments.slot(0) else { return 1 }
-        if lowest.baseIndex != 0 { return lowest.baseIndex }
-        let (file, head) = try SegmentOpener(storage: storage, logID: logID, lends: false).openHead(lowest.id)
-        storage.close(file)
-        try segments.noteBase(lowest.id, head.begin.baseIndex)
-        return head.begin.baseIndex
     }
 
     /// Removes the log's files. Whatever else the directory holds stays.

@@ -4,6 +4,7 @@
 // the offset table, the frame's header and its payload. Entries that are still in the write buffer are copied under
 // the writer's mutex.
 
+import CWalrusPlatform
 import Synchronization
 
 extension Log {
@@ -55,19 +56,44 @@ extension Log {
         while true {
             switch segments.find(index) {
             case .found(let segment): return segment
-            case .none: throw LogError(.notFound, "there is no entry at this index", index: index)
+            case .none: throw LogError(.corrupt, "the entry's segment is missing", index: index)
             case .needsBase(let id):
-                let (file, head) = try opener.openHead(id)
-                storage.close(file)
-                try segments.noteBase(id, head.begin.baseIndex)
+                try segments.noteBase(id, try baseIndex(of: id, opener))
             case .needsOpening(let id, let successor):
-                let end = try predecessorEnd(in: successor, opener)
-                guard end.id == id else {
-                    throw LogError(.corrupt, "a segment file is missing; put it back", file: .segment(end.id), index: index)
-                }
-                let opened = try opener.open(id, end: end)
+                let opened = try openBefore(successor, id, index, opener)
                 if let unwanted = try segments.install(opened) { storage.close(unwanted.release()) }
             }
+        }
+    }
+
+    private func openBefore(_ successor: UInt64, _ id: UInt64, _ index: UInt64, _ opener: SegmentOpener<S>) throws(LogError)
+        -> SegmentRef
+    {
+        let end: SegmentEnd
+        do throws(LogError) {
+            end = try predecessorEnd(in: successor, opener)
+        } catch {
+            // The writer beside which this handle only reads has cut the log: the segment itself says how far it goes.
+            guard options.readOnly, error.errno == ENOENT else { throw error }
+            return try opener.openToItsEnd(id)
+        }
+        guard end.id == id else {
+            if options.recovery == .salvage { return try opener.openToItsEnd(id) }
+            throw LogError(.corrupt, "a segment file is missing; put it back", file: .segment(end.id), index: index)
+        }
+        return try opener.open(id, end: end)
+    }
+
+    private func baseIndex(of id: UInt64, _ opener: SegmentOpener<S>) throws(LogError) -> UInt64 {
+        do throws(LogError) {
+            let (file, head) = try opener.openHead(id)
+            storage.close(file)
+            return head.begin.baseIndex
+        } catch {
+            // Beside a writer a segment may be gone from the front, or from the end with all behind it.
+            guard options.readOnly, error.errno == ENOENT else { throw error }
+            let lowest = try writer.withLock { (writer) throws(LogError) in try writer.metadata.reread().lowestSegment }
+            return id < lowest ? 1 : .max
         }
     }
 
@@ -87,9 +113,8 @@ extension Log {
     private func readEntry(_ index: UInt64) throws(LogError) -> Entry {
         let segment = try pin(index)
         do throws(LogError) {
-            guard index < segment.endIndex else {
-                throw LogError(.notFound, "there is no entry at this index", index: index)
-            }
+            // It lies within the log's bounds, so a truncation beside this read took it, or its segment is lost.
+            guard index < segment.endIndex else { throw damaged(segment, segment.readableEnd, index) }
             let relative = UInt32(truncatingIfNeeded: index &- segment.baseIndex)
             let offset = try segment.offset(of: relative, storage: storage)
             guard offset >= SegmentHead.end else { throw damaged(segment, offset, index) }

@@ -42,13 +42,13 @@ extension Log {
                 // Only the newest cut says in the slots which files are dead: those of an earlier one have to go first.
                 try writer.finishRemovals()
                 let highest = try stock.highestID()
-                let highestTime = writer.tail.highestTime
+                let highestStamp = writer.tail.highestStamp
                 try writer.metadata.update {
                     $0.epoch += 1
                     $0.cut = segmentEnd
                     $0.cutHighest = highest
                     $0.highestSegment = highest
-                    $0.highestTime = max($0.highestTime, highestTime)
+                    $0.highestStamp = max($0.highestStamp, highestStamp)
                 }
             } catch {
                 poison(error)
@@ -104,7 +104,7 @@ extension Log {
         }
         return ScanPoint(
             index: index + 1, offset: offset, digest: digest, run: run, runCount: segment.runCount(upTo: relative),
-            highestTime: highestTime)
+            highestTime: highestTime, highestStamp: .min)
     }
 
     /// Drops every entry before `index`.
@@ -165,7 +165,7 @@ extension Log {
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             let highest = try stock.highestID()
-            let highestTime = writer.tail.highestTime
+            let highestStamp = writer.tail.highestStamp
             let lastTerm = writer.tail.lastTerm
             do throws(LogError) {
                 try writer.metadata.update {
@@ -175,7 +175,7 @@ extension Log {
                     $0.highestSegment = highest
                     $0.cut = .none
                     $0.cutHighest = 0
-                    $0.highestTime = max($0.highestTime, highestTime)
+                    $0.highestStamp = max($0.highestStamp, highestStamp)
                     $0.lastTerm = lastTerm
                 }
             } catch {

@@ -59,12 +59,15 @@ struct Recovery<S: Storage>: ~Copyable {
     var dead = CArray<UInt64>()
     var unproven = CArray<Unproven>()
     var highestID: UInt64 = 0
+    private var highestSideFile: UInt64 = 0
     var tail: RecoveredTail?
     /// The tail ends where bytes lie behind its end, and no cut says so yet.
     var needsCut = false
     /// The tail has a side file that calls it clean.
     var isClean = false
     var durableIndex: UInt64 = 0
+    /// Base index of the lowest live segment, 1 if there is none.
+    var lowestBase: UInt64 = 1
     var report = RecoveryReport()
 
     init(storage: S, options: Options, metadata: MetadataSlot) {
@@ -80,9 +83,10 @@ struct Recovery<S: Storage>: ~Copyable {
     mutating func run() throws(LogError) {
         try listSegments()
         highestID = max(metadata.highestSegment, live.last ?? 0, dead.last ?? 0)
+        try refuseLostTail()
         try findTail()
-        guard tail != nil else { return }
         report.durableIndex = durableIndex
+        if options.recovery != .salvage { try findMissing() }
     }
 
     /// Sorts the segment files into live and dead ones.
@@ -90,6 +94,7 @@ struct Recovery<S: Storage>: ~Copyable {
         var found = CArray<UInt64>()
         try storage.list { (name) throws(LogError) in
             if case .segment(let id)? = name { try found.append(id) }
+            if case .offsetTable(let id)? = name { highestSideFile = max(highestSideFile, id) }
         }
         found.sort { $0 }
         for i in 0..<found.count {
@@ -111,18 +116,62 @@ struct Recovery<S: Storage>: ~Copyable {
             var isKept = false
             defer { if !isKept { storage.close(file) } }
             let (header, head) = try SegmentHead.read(file, id: id, logID: metadata.logID, storage: storage)
+            let clean = try cleanEnd(id, header)
             if let head, head.begin.epoch <= metadata.epoch {
-                if try openClean(id, file, head) {
+                if let clean, try openClean(clean, id, file, head) {
                     isKept = true
                     return
                 }
-                isKept = try scanTail(id, file, head)
+                isKept = try scanTail(id, file, head, knownEnd: clean ?? (metadata.cut.id == id ? metadata.cut : nil))
                 return
+            }
+            if let clean, head == nil, options.recovery != .salvage {
+                throw corruption(id, from: SegmentHeader.firstFrame, index: max(metadata.firstIndex, 1), upTo: clean.endIndex &- 1)
             }
             // Never begun, begun by a step that was never finished, or its first frame is torn.
             if head == nil { try refuseDurableFrames(id, file, header) }
             live.removeLast(1)
             try dead.append(id)
+        }
+    }
+
+    /// A log that was closed cleanly has the segment that it was closed with.
+    private func refuseLostTail() throws(LogError) {
+        guard highestSideFile > live.last ?? 0, options.recovery != .salvage,
+            let (side, header) = try SideFile.open(highestSideFile, storage: storage)
+        else { return }
+        storage.close(side)
+        if header.isClean && header.logID == metadata.logID && header.epoch == metadata.epoch
+            && header.segment >= metadata.lowestSegment
+        {
+            throw LogError(
+                .corrupt, "the log's last segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
+                file: .segment(header.segment), index: header.baseIndex, lastIndex: header.descriptor.end.endIndex &- 1)
+        }
+    }
+
+    /// Every live segment but the first must follow the one before it, and the first must follow none that should be live.
+    /// Where ids follow each other that is so; the others are looked at.
+    private mutating func findMissing() throws(LogError) {
+        for i in 0..<live.count {
+            let id = live[i]
+            if i > 0 && live[i - 1] &+ 1 == id { continue }
+            let begin: BeginPayload
+            if let tail, tail.segment.id == id {
+                begin = tail.segment.begin
+            } else {
+                let (file, head) = try opener.openHead(id)
+                storage.close(file)
+                begin = head.begin
+            }
+            let before = begin.predecessor
+            let isWhole = i > 0 ? before.id == live[i - 1] : before.id < metadata.lowestSegment
+            guard isWhole else {
+                throw LogError(
+                    .corrupt, "a segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
+                    file: .segment(before.id), index: before.endIndex &- 1)
+            }
+            if i == 0 { lowestBase = begin.baseIndex }
         }
     }
 
@@ -138,7 +187,7 @@ struct Recovery<S: Storage>: ~Copyable {
     private mutating func refuseDurableFrames(_ id: UInt64, _ file: FileHandle, _ header: SegmentHeader) throws(LogError) {
         let nothing = BeginPayload(
             baseIndex: 1 << 40, epoch: 0, predecessor: .none, run: Run(relativeIndex: 0, term: 0, timeBase: 0),
-            highestTime: .min, durableIndex: 0)
+            highestTime: .min, highestStamp: .min, durableIndex: 0)
         let head = SegmentHead(header: header, begin: nothing, beginChecksum: 0)
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
         let behind = try scan.look(behind: SegmentHeader.firstFrame)
@@ -157,16 +206,25 @@ struct Recovery<S: Storage>: ~Copyable {
         }
     }
 
-    /// Takes the tail as its side file describes it, if that says that the log was closed cleanly.
-    private mutating func openClean(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+    /// Where a segment ended when the log was closed cleanly with it as its last, if it was and nothing was written since.
+    private func cleanEnd(_ id: UInt64, _ segment: SegmentHeader) throws(LogError) -> SegmentEnd? {
+        guard let (side, header) = try SideFile.open(id, storage: storage) else { return nil }
+        storage.close(side)
+        let end = header.descriptor.end
+        guard header.isClean, header.logID == metadata.logID, header.salt == segment.salt,
+            header.epoch == metadata.epoch, end.endIndex >= header.baseIndex, metadata.cut.id != id || metadata.cut == end
+        else { return nil }
+        return end
+    }
+
+    /// Takes the tail as its side file describes it. False if the table there does not verify.
+    private mutating func openClean(_ end: SegmentEnd, _ id: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError)
+        -> Bool
+    {
         guard let (side, header) = try SideFile.open(id, storage: storage) else { return false }
         defer { storage.close(side) }
-        let end = header.descriptor.end
         let size = try storage.size(file)
-        guard header.isClean, header.logID == metadata.logID, header.salt == head.header.salt,
-            header.baseIndex == head.begin.baseIndex, header.epoch == metadata.epoch, end.endOffset <= size,
-            end.endIndex > header.baseIndex, metadata.cut.id != id || metadata.cut == end
-        else { return false }
+        guard header.baseIndex == head.begin.baseIndex, end.endOffset <= size else { return false }
         var table = try OffsetTable(capacity: max(options.capacity, size))
         let isGood = try table.load(header.descriptor, entries: end.endIndex - header.baseIndex) {
             (offset, target) throws(LogError) in
@@ -177,12 +235,12 @@ struct Recovery<S: Storage>: ~Copyable {
         let point = ScanPoint(
             index: end.endIndex, offset: end.endOffset, digest: end.digest,
             run: TableRun.decode(table.runBytes, runCount - 1), runCount: runCount,
-            highestTime: header.descriptor.highestTime)
+            highestTime: header.descriptor.highestTime, highestStamp: header.descriptor.highestStamp)
         var isOpen = metadata.cut.id != id
         if isOpen { isOpen = try isZero(file, from: end.endOffset) }
         try keepTail(id, file, head, table, at: point, isOpen: isOpen, fileSize: size)
         isClean = true
-        durableIndex = end.endIndex - 1
+        durableIndex = end.endIndex &- 1
         return true
     }
 
@@ -213,18 +271,22 @@ struct Recovery<S: Storage>: ~Copyable {
     // ---- Scanning
 
     /// Scans the tail and as many predecessors as are not proven durable. True if the tail's file was kept.
-    private mutating func scanTail(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+    /// `knownEnd`: where a cut or a clean close says that it ends.
+    private mutating func scanTail(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead, knownEnd: SegmentEnd?) throws(LogError)
+        -> Bool
+    {
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
-        let isCut = metadata.cut.id == id
-        let stop = try scan.run(to: isCut ? metadata.cut.endOffset : nil)
+        let stop = try scan.run(to: knownEnd?.endOffset)
         report.segmentsScanned += 1
         var isOpen = false
         var claim = scan.claim
-        if isCut {
-            claim = max(claim, metadata.cut.endIndex - 1)
-            // Everything below a cut was durable before the cut was.
-            guard stop == .atLimit, scan.point.index == metadata.cut.endIndex, scan.point.digest == metadata.cut.digest
-            else { throw corruption(id, at: scan.point, upTo: metadata.cut.endIndex - 1) }
+        if let knownEnd {
+            // Everything below it was durable before it was recorded.
+            claim = max(claim, knownEnd.endIndex &- 1)
+            if stop != .atLimit || scan.point.index != knownEnd.endIndex || scan.point.digest != knownEnd.digest {
+                guard options.recovery == .salvage else { throw corruption(id, at: scan.point, upTo: knownEnd.endIndex &- 1) }
+                try scan.skipGaps()
+            }
             scan.goBack(to: scan.point)
             if report.reason == .clean { report.reason = .complete }
         } else if try isSealed(scan.point.offset, file, head) {
@@ -242,7 +304,7 @@ struct Recovery<S: Storage>: ~Copyable {
         let cutShort = try provePredecessors(head.begin, id: id, &claim)
         if let cutShort {
             // An older segment is torn: this one never counted.
-            report.entriesCut += point.index - head.begin.baseIndex
+            report.entriesCut &+= point.index &- head.begin.baseIndex
             try dropSegments(above: cutShort)
             return false
         }
@@ -290,8 +352,8 @@ struct Recovery<S: Storage>: ~Copyable {
             return
         }
         report.reason = behind.entries > 0 ? .reordered : isBatchUnfinished ? .unfinishedBatch : .torn
-        report.entriesCut += behind.entries + (tear.index - scan.point.index)
-        report.bytesCut += max(behind.end, tear.offset) - scan.point.offset
+        report.entriesCut &+= behind.entries &+ (tear.index &- scan.point.index)
+        report.bytesCut &+= max(behind.end, tear.offset) - scan.point.offset
         noteCut(id, scan.point)
         try refuseIfStrict(id, scan.point)
     }
@@ -310,10 +372,14 @@ struct Recovery<S: Storage>: ~Copyable {
     }
 
     private func corruption(_ id: UInt64, at point: ScanPoint, upTo last: UInt64) -> LogError {
+        corruption(id, from: point.offset, index: point.index, upTo: last)
+    }
+
+    private func corruption(_ id: UInt64, from offset: UInt64, index: UInt64, upTo last: UInt64) -> LogError {
         LogError(
             .corrupt,
             "data that had been durable is damaged; open the log with read_only and recovery=salvage to read the rest",
-            file: .segment(id), offset: point.offset, index: point.index, lastIndex: max(last, point.index))
+            file: .segment(id), offset: offset, index: index, lastIndex: max(last, index))
     }
 
     /// Walks back over the segments that nothing declares durable. Returns the one at whose bad frame the log ends, if there is one;
@@ -343,7 +409,7 @@ struct Recovery<S: Storage>: ~Copyable {
                 stop == .atLimit && scan.point.index == expected.endIndex && scan.point.digest == expected.digest
             claim = max(claim, scan.claim)
             if isWhole {
-                if claim < expected.endIndex - 1 {
+                if claim < expected.endIndex &- 1 {
                     try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: expected.endOffset))
                 }
             } else {
@@ -356,8 +422,8 @@ struct Recovery<S: Storage>: ~Copyable {
                 unproven.removeLast(unproven.count)
                 needsCut = true
                 report.reason = .reordered
-                report.entriesCut += behind.entries + (tear.index - scan.point.index)
-                report.bytesCut += max(behind.end, expected.endOffset) - scan.point.offset
+                report.entriesCut &+= behind.entries &+ (tear.index &- scan.point.index)
+                report.bytesCut &+= max(behind.end, tear.offset) &- scan.point.offset
                 noteCut(expected.id, scan.point)
                 try refuseIfStrict(expected.id, scan.point)
                 try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: scan.point.offset))

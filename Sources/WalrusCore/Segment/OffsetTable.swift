@@ -49,7 +49,7 @@ struct OffsetTable: ~Copyable {
     }
 
     /// Fills in counts and checksums, and describes the table for a place in a file.
-    mutating func finish(end: SegmentEnd, highestTime: Int64, tableOffset: UInt64) -> TableDescriptor {
+    mutating func finish(end: SegmentEnd, highestTime: Int64, highestStamp: Int64, tableOffset: UInt64) -> TableDescriptor {
         let blockCount = TableBlock.count(for: count)
         var all: UInt32 = 0
         for i in 0..<Int(blockCount) {
@@ -59,7 +59,7 @@ struct OffsetTable: ~Copyable {
             all = block.bytes.slice(0, 4).checksum(from: all)
         }
         return TableDescriptor(
-            end: end, highestTime: highestTime, tableOffset: tableOffset, blockCount: blockCount,
+            end: end, highestTime: highestTime, highestStamp: highestStamp, tableOffset: tableOffset, blockCount: blockCount,
             runCount: UInt32(runCount), runsChecksum: runBytes.slice(0, runCount * TableRun.size).checksum(),
             blocksChecksum: all)
     }

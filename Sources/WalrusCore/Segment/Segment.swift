@@ -106,6 +106,9 @@ struct SegmentState: ~Copyable {
         _ = unsafe state.pointee.references.add(1, ordering: .relaxed)
     }
 
+    /// Whether somebody besides the table of segments holds it.
+    var isPinned: Bool { unsafe state.pointee.references.load(ordering: .relaxed) > 1 }
+
     /// Gives one reference back; the last one unmaps and frees. Returns the file that is then to be closed.
     @inline(__always)
     func release() -> FileHandle {

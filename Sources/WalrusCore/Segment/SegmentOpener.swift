@@ -81,7 +81,7 @@ struct SegmentOpener<S: Storage> {
         _ descriptor: TableDescriptor, in tableFile: FileHandle, segmentFile: FileHandle, _ head: SegmentHead,
         _ end: SegmentEnd
     ) throws(LogError) -> SegmentRef? {
-        guard descriptor.blockCount == TableBlock.count(for: end.endIndex - head.begin.baseIndex) else { return nil }
+        guard descriptor.blockCount == TableBlock.count(for: end.endIndex &- head.begin.baseIndex) else { return nil }
         let runsAt = descriptor.tableOffset &+ UInt64(descriptor.blocksSize)
         let runs = try Memory(count: descriptor.runsSize)
         guard try storage.read(tableFile, at: runsAt, into: runs.bytes) == descriptor.runsSize,
@@ -126,16 +126,36 @@ struct SegmentOpener<S: Storage> {
         else {
             throw LogError(
                 .corrupt, "the segment is damaged", file: .segment(end.id), offset: scan.point.offset,
-                index: scan.point.index, lastIndex: end.endIndex - 1)
+                index: scan.point.index, lastIndex: end.endIndex &- 1)
         }
-        let salt = head.header.salt
-        let begin = head.begin
+        return try openScanned(file, head, end, scan.table)
+    }
+
+    /// Opens segment `id`, of which nothing says where it ends but its own frames.
+    func openToItsEnd(_ id: UInt64) throws(LogError) -> SegmentRef {
+        let (file, head) = try openHead(id)
+        do throws(LogError) {
+            var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
+            _ = try scan.run(to: nil)
+            scan.goBack(to: scan.lastWhole)
+            let end = SegmentEnd(
+                id: id, endIndex: scan.point.index, endOffset: scan.point.offset, digest: scan.point.digest)
+            return try openScanned(file, head, end, scan.table)
+        } catch {
+            storage.close(file)
+            throw error.located(in: .segment(id))
+        }
+    }
+
+    private func openScanned(_ file: FileHandle, _ head: SegmentHead, _ end: SegmentEnd, _ table: consuming OffsetTable)
+        throws(LogError) -> SegmentRef
+    {
         let mapping = lends ? try storage.map(file, length: end.endOffset) : nil
         do throws(LogError) {
             let segment = try SegmentRef(
                 SegmentState(
-                    id: end.id, salt: salt, begin: begin, endIndex: end.endIndex, readableEnd: end.endOffset,
-                    mapping: mapping, file: lends ? .none : file, table: scan.table))
+                    id: end.id, salt: head.header.salt, begin: head.begin, endIndex: end.endIndex,
+                    readableEnd: end.endOffset, mapping: mapping, file: lends ? .none : file, table: table))
             if lends { storage.close(file) }
             return segment
         } catch {

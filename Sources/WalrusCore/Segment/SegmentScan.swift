@@ -11,6 +11,8 @@ struct ScanPoint {
     var run: Run
     var runCount: Int
     var highestTime: Int64
+    /// The highest time that the log gave itself.
+    var highestStamp: Int64
 }
 
 enum ScanStop: Equatable {
@@ -59,7 +61,7 @@ struct SegmentScan<S: Storage>: ~Copyable {
         claim = head.begin.durableIndex
         point = ScanPoint(
             index: head.begin.baseIndex, offset: SegmentHead.end, digest: digest, run: head.begin.run, runCount: 1,
-            highestTime: head.begin.highestTime)
+            highestTime: head.begin.highestTime, highestStamp: head.begin.highestStamp)
         lastWhole = point
     }
 
@@ -104,7 +106,9 @@ struct SegmentScan<S: Storage>: ~Copyable {
             table.append(
                 offset: point.offset, highestTime: point.highestTime, digest: point.digest, durableIndex: claim)
             point.index += 1
-            point.highestTime = max(point.highestTime, point.run.time(at: header.time))
+            let time = point.run.time(at: header.time)
+            point.highestTime = max(point.highestTime, time)
+            if !header.hasGivenTime { point.highestStamp = max(point.highestStamp, time) }
             isInsideBatch = header.continues
         case FrameType.run where Int(header.length) == Run.payloadSize:
             let payload = try window.bytes(at: point.offset &+ UInt64(FrameHeader.size), Run.payloadSize)

@@ -49,6 +49,8 @@ final class SegmentTable: Sendable {
                 }
             }
             let slot = slots[low]
+            // Taken away at the front since the caller looked.
+            if slot.baseIndex > index { return .none }
             if let segment = slot.segment {
                 segment.retain()
                 let now = openings.now
@@ -90,7 +92,9 @@ final class SegmentTable: Sendable {
             for j in 0..<slots.count - 1 {
                 guard let other = slots[j].segment else { continue }
                 open += 1
-                if j != i, oldest.map({ other.lastUse < slots[$0].segment?.lastUse ?? .max }) ?? true { oldest = j }
+                // One that somebody holds a view of would only be mapped a second time.
+                if j == i || other.isPinned { continue }
+                if oldest.map({ other.lastUse < slots[$0].segment?.lastUse ?? .max }) ?? true { oldest = j }
             }
             guard open > limit, let evicted = oldest else { return nil }
             let dropped = slots[evicted].segment
@@ -107,10 +111,12 @@ final class SegmentTable: Sendable {
         try slots.withExclusive { (slots) throws(LogError) in try slots.append(slot) }
     }
 
-    /// Forgets that a segment is open, so that the next reader opens it the way sealed ones are; the reference is the caller's.
-    func detach(_ id: UInt64) throws(LogError) -> SegmentRef? {
-        try slots.withExclusive { slots in
-            guard let i = SegmentTable.position(id, in: slots) else { return nil }
+    /// Adds a slot and forgets that segment `old` is open, so that the next reader opens it the way sealed ones are. Its reference
+    /// is the caller's.
+    func append(_ slot: SegmentSlot, detaching old: UInt64?) throws(LogError) -> SegmentRef? {
+        try slots.withExclusive { (slots) throws(LogError) in
+            try slots.append(slot)
+            guard let old, let i = SegmentTable.position(old, in: slots) else { return nil }
             let segment = slots[i].segment
             slots[i].segment = nil
             return segment

@@ -29,14 +29,15 @@ enum SideFile {
 
     /// Writes the side file of a segment whose table is in memory. With `isDurable` it is synced before it gets its name.
     static func write<S: Storage>(
-        _ segment: SegmentRef, end: SegmentEnd, highestTime: Int64, isClean: Bool, epoch: UInt64, logID: LogID,
+        _ segment: SegmentRef, end: SegmentEnd, highestTime: Int64, highestStamp: Int64, isClean: Bool, epoch: UInt64, logID: LogID,
         isDurable: Bool, storage: S
     ) throws(LogError) {
         let file = try storage.open(.offsetTableInProgress(segment.id), .create)
         defer { storage.close(file) }
         let header = try Memory(count: SideFileHeader.size)
         try segment.withTable { (table) throws(LogError) in
-            let descriptor = table.finish(end: end, highestTime: highestTime, tableOffset: UInt64(SideFileHeader.size))
+            let descriptor = table.finish(
+                end: end, highestTime: highestTime, highestStamp: highestStamp, tableOffset: UInt64(SideFileHeader.size))
             SideFileHeader(
                 isClean: isClean, logID: logID, segment: segment.id, salt: segment.salt, baseIndex: segment.baseIndex,
                 epoch: epoch, descriptor: descriptor

@@ -23,6 +23,8 @@ struct TailWriter<S: Storage>: ~Copyable {
     private(set) var digest = Digest()
     private(set) var run = Run(relativeIndex: 0, term: 0, timeBase: 0)
     private(set) var highestTime: Int64
+    /// The highest time that the log gave itself: it never gives a lower one.
+    private(set) var highestStamp: Int64
     /// Term of the last entry.
     private(set) var lastTerm: UInt64
     /// Up to here the segment may grow before the log rotates.
@@ -32,7 +34,7 @@ struct TailWriter<S: Storage>: ~Copyable {
     /// The highest durable index that a frame of this segment declares.
     private var claimed: UInt64 = 0
 
-    init(storage: S, bufferSize: Int, reserveStep: UInt64, nextIndex: UInt64, highestTime: Int64, lastTerm: UInt64)
+    init(storage: S, bufferSize: Int, reserveStep: UInt64, nextIndex: UInt64, highestStamp: Int64, lastTerm: UInt64)
         throws(LogError)
     {
         let buffer = try Memory(count: bufferSize)
@@ -40,7 +42,8 @@ struct TailWriter<S: Storage>: ~Copyable {
         self.buffer = buffer
         self.reserveStep = reserveStep
         self.nextIndex = nextIndex
-        self.highestTime = highestTime
+        self.highestTime = .min
+        self.highestStamp = highestStamp
         self.lastTerm = lastTerm
     }
 
@@ -66,6 +69,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         digest = point.digest
         run = point.run
         highestTime = point.highestTime
+        highestStamp = max(highestStamp, point.highestStamp)
         lastTerm = point.run.term
         claimed = 0
         isDirty = false
@@ -138,12 +142,16 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     // ---- Frames
 
+    /// Space is claimed in steps that begin here and double: a thousand small logs must not claim a thousand segments.
+    static var firstStep: UInt64 { 1 << 20 }
+
     /// Bytes of control frames that one entry may bring along: a run and a watermark.
     static var controlSize: Int { FrameHeader.frameSize(Run.payloadSize) + FrameHeader.frameSize(8) }
 
     /// Puts one entry. It is not visible before `publish`.
     @inline(__always)
-    mutating func put(_ payload: Bytes, term: UInt64, time: Int64, continues: Bool, durableIndex: UInt64) throws(LogError) {
+    mutating func put(_ payload: Bytes, term: UInt64, time given: Int64?, continues: Bool, durableIndex: UInt64) throws(LogError) {
+        let time = given ?? stamp()
         guard let segment else { throw LogError(.internal, "an entry without a segment") }
         if term != run.term || run.distance(of: time) >= FrameHeader.timeRange {
             try putRun(Run(relativeIndex: relativeIndex, term: term, around: time))
@@ -160,7 +168,9 @@ struct TailWriter<S: Storage>: ~Copyable {
         segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
         let isLarge = size > buffer.bytes.count
         var header = FrameHeader(
-            type: FrameType.entry, flags: continues ? FrameHeader.continuesFlag : 0, payloadChecksum: 0,
+            type: FrameType.entry,
+            flags: (continues ? FrameHeader.continuesFlag : 0) | (given == nil ? 0 : FrameHeader.givenTimeFlag),
+            payloadChecksum: 0,
             length: UInt32(truncatingIfNeeded: payload.count), relativeIndex: relativeIndex,
             durableDistance: UInt8(truncatingIfNeeded: distance), time: run.distance(of: time))
         header.payloadChecksum =
@@ -177,6 +187,14 @@ struct TailWriter<S: Storage>: ~Copyable {
         if time > highestTime { highestTime = time }
         lastTerm = term
         nextIndex &+= 1
+    }
+
+    /// The time now, but never less than a stamp that was given before.
+    @inline(__always)
+    mutating func stamp() -> Int64 {
+        let now = storage.realtime()
+        if now > highestStamp { highestStamp = now }
+        return highestStamp
     }
 
     @inline(__always)
@@ -227,7 +245,7 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     /// Fills up to a multiple of `block`, so that the sync which follows leaves no block to be written again.
     mutating func pad(to block: UInt64) throws(LogError) {
-        guard isOpen, bufferCount > 0 else { return }
+        guard isOpen, bufferCount > 0 || isDirty else { return }
         var gap = (block - endOffset % block) % block
         if gap == 0 { return }
         if gap < UInt64(FrameHeader.size) { gap += block }
@@ -277,7 +295,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         let end = self.end
         try segment.withTable { (table) throws(LogError) in
             let descriptor = table.finish(
-                end: end, highestTime: highestTime, tableOffset: end.endOffset + UInt64(frame.bytes.count))
+                end: end, highestTime: highestTime, highestStamp: highestStamp, tableOffset: end.endOffset + UInt64(frame.bytes.count))
             descriptor.encode(to: frame.bytes.slice(FrameHeader.size, TableDescriptor.size))
             let payload = frame.bytes.bytes.slice(FrameHeader.size, TableDescriptor.size)
             _ = FrameHeader(

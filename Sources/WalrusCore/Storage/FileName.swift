@@ -77,6 +77,8 @@ public enum FileName: Equatable, Sendable {
             default: return nil
             }
         }
+        // Ids begin at 1, and nobody gets through half of them.
+        guard id > 0, id < 1 << 63 else { return nil }
         if ends(at: 16, with: ".wal") {
             self = .segment(id)
         } else if ends(at: 16, with: ".wal.tmp") {

@@ -6,6 +6,8 @@ import CWalrusPlatform
     private let directory: Int32
     private let permissions: UInt32
     private var lockFile = FileHandle.none
+    /// In a forked child every descriptor is closed already, and its number may be somebody else's.
+    private let generation = wp_generation()
     /// As it was given, for messages.
     public let path: UnsafePointer<CChar>
     public let background: Background
@@ -38,7 +40,7 @@ import CWalrusPlatform
     }
 
     deinit {
-        if directory >= 0 { wp_close(directory) }
+        close(FileHandle(descriptor: directory))
         unsafe free(UnsafeMutableRawPointer(mutating: path))
     }
 
@@ -100,7 +102,7 @@ import CWalrusPlatform
     }
 
     public func unlock() {
-        if lockFile.isOpen { wp_close(lockFile.descriptor) }
+        close(lockFile)
         lockFile = .none
     }
 
@@ -116,7 +118,9 @@ import CWalrusPlatform
         return try SystemCalls.open(directory, name, flags: flags, mode: permissions)
     }
 
-    public func close(_ file: FileHandle) { if file.isOpen { wp_close(file.descriptor) } }
+    public func close(_ file: FileHandle) {
+        if file.isOpen && generation == wp_generation() { wp_close(file.descriptor) }
+    }
     public func size(_ file: FileHandle) throws(LogError) -> UInt64 { try SystemCalls.size(file) }
 
     public func read(_ file: FileHandle, at offset: UInt64, into buffer: MutableBytes) throws(LogError) -> Int {

@@ -1,0 +1,66 @@
+// CrashSimulationTests.swift - the engine on the simulated disk, crashed at every operation
+//
+// WALRUS_SIM_SEEDS says how many seeds are run. A failure names its seed; WALRUS_SIM_SEED runs that one alone, WALRUS_SIM_OP (or, for
+// runs with faults, WALRUS_SIM_STATE) that crash alone, and WALRUS_SIM_TRACE=1 prints each call.
+
+import Testing
+import WalrusCore
+import WalrusSimulation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+private func number(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
+
+private let seeds: [UInt64] = number("WALRUS_SIM_SEED").map { [$0] } ?? Array(0..<(number("WALRUS_SIM_SEEDS") ?? 24))
+
+private func makeSimulation() -> Simulation<EngineUnderTest> {
+    var simulation = Simulation<EngineUnderTest>()
+    simulation.onlyOperation = number("WALRUS_SIM_OP").map { Int($0) }
+    simulation.onlyState = number("WALRUS_SIM_STATE").map { Int($0) }
+    if number("WALRUS_SIM_TRACE") == 1 { simulation.trace = { print("    \($0)") } }
+    return simulation
+}
+
+private func report(_ findings: Findings) {
+    print(findings.text)
+    for failure in findings.failures { Issue.record("\(failure)") }
+}
+
+@Suite struct CrashSimulationTests {
+    /// Everything that was acknowledged survives a crash anywhere, and nothing else comes back.
+    @Test func everyCrashLeavesWhatWasPromised() {
+        var simulation = makeSimulation()
+        for seed in seeds { simulation.run(seed: seed) }
+        report(simulation.findings)
+        #expect(simulation.findings.states > 0)
+    }
+
+    /// The same where an operation failed first.
+    @Test func everyFaultLeavesWhatWasPromised() {
+        var simulation = makeSimulation()
+        for seed in seeds { simulation.runFaults(seed: seed, tries: 12) }
+        report(simulation.findings)
+        #expect(simulation.findings.faults > 0)
+    }
+
+    /// An engine that left out a sync would fail: its disk leaves it out, and the checker sees it.
+    @Test(arguments: [Lie.segmentSyncs, .metadataSyncs, .directorySyncs])
+    func aMissingSyncIsNoticed(lie: Lie) {
+        var simulation = makeSimulation()
+        simulation.trace = nil
+        simulation.lie = lie
+        simulation.statesAtEach = 6
+        for seed: UInt64 in 0..<20 where simulation.findings.failures.isEmpty { simulation.run(seed: seed) }
+        #expect(!simulation.findings.failures.isEmpty)
+    }
+
+    @Test func anIgnoredSyncErrorIsNoticed() {
+        var simulation = makeSimulation()
+        simulation.trace = nil
+        simulation.lie = .failedSyncs
+        for seed: UInt64 in 0..<20 where simulation.findings.failures.isEmpty { simulation.runFaults(seed: seed, tries: 20) }
+        #expect(!simulation.findings.failures.isEmpty)
+    }
+}

@@ -1,0 +1,100 @@
+// LogUnderTest.swift - what the simulation asks of a log, and what it gives it to keep
+
+import WalrusCore
+
+/// A log on a simulated disk. The engine is bound to this, and so are logs with deliberate faults, to see the checker find them.
+public protocol LogUnderTest: AnyObject {
+    /// Opens the log on `disk`, recovering it, or makes it.
+    init(_ disk: SimulatedDisk, _ options: Options) throws(LogError)
+
+    /// The first entry's index; of no meaning in an empty log.
+    var firstIndex: UInt64 { get }
+    /// The index that the next entry will get.
+    var nextIndex: UInt64 { get }
+    var isEmpty: Bool { get }
+    var durableIndex: UInt64 { get }
+
+    /// Appends all of `batch` as one; returns the first one's index. `policy`: another than the log's own.
+    func append(_ batch: Batch, _ policy: Policy?) throws(LogError) -> UInt64
+    func sync() throws(LogError)
+    /// Drops everything above `index`.
+    func truncate(_ index: UInt64) throws(LogError)
+    /// Drops everything below `index`.
+    func truncateFront(_ index: UInt64) throws(LogError)
+    /// Drops everything and goes on at `next`.
+    func reset(_ next: UInt64) throws(LogError)
+    /// Drops everything from `index` on and appends `batch` in its place.
+    func replaceSuffix(_ index: UInt64, _ batch: Batch) throws(LogError)
+    func rotate() throws(LogError)
+    /// Calls `body` with the entry's bytes and its term.
+    func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError)
+    /// After this nothing may be left of the log in memory, whether it throws or not.
+    func close() throws(LogError)
+}
+
+/// An entry that was handed to a log: where its bytes are kept.
+public struct Submitted: Equatable {
+    var offset: Int
+    var size: Int
+    var term: UInt64
+}
+
+/// Every payload of a run, for as long as the run lasts.
+@safe public final class Payloads {
+    // Reserved once, so that a batch's payloads do not move while the log looks at them.
+    private let base: UnsafeMutableRawPointer
+    private let capacity: Int
+    private(set) var count = 0
+
+    public init(capacity: Int = 4 << 20) {
+        self.capacity = capacity
+        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
+    }
+    deinit { unsafe base.deallocate() }
+
+    func bytes(_ entry: Submitted) -> Bytes { unsafe Bytes(base + entry.offset, count: entry.size) }
+
+    func isFull(for size: Int) -> Bool { count + size + 8 > capacity }
+
+    /// A new payload. Some are zeros, and some are a piece of what was written to `disk`: frames inside a payload.
+    func make(_ size: Int, term: UInt64, _ chance: inout Chance, _ disk: SimulatedDisk) -> Submitted {
+        let entry = Submitted(offset: count, size: size, term: term)
+        precondition(!isFull(for: size))
+        let target = unsafe base + count
+        count += (size + 7) & ~7
+        switch chance.below(10) {
+        case 0: unsafe target.initializeMemory(as: UInt8.self, repeating: 0, count: size)
+        case 1 where disk.journal.count > size:
+            let from = chance.below(disk.journal.count - size)
+            unsafe target.copyMemory(from: disk.journal.bytes + from, byteCount: size)
+        default:
+            let seed = chance.next()
+            for i in 0..<(size + 7) / 8 {
+                unsafe target.storeBytes(of: Chance.mix(seed &+ UInt64(i)), toByteOffset: 8 * i, as: UInt64.self)
+            }
+        }
+        return entry
+    }
+
+    /// Whether `bytes` are those of `entry`.
+    func matches(_ entry: Submitted, _ bytes: Bytes) -> Bool {
+        guard bytes.count == entry.size else { return false }
+        if entry.size == 0 { return true }
+        guard let address = unsafe bytes.address else { return false }
+        return unsafe equalBytes(base + entry.offset, address, entry.size)
+    }
+}
+
+/// Entries to append together.
+public struct Batch: Records {
+    let payloads: Payloads
+    let entries: [Submitted]
+    /// The index that the first one must get, or 0.
+    var index: UInt64 = 0
+
+    public var count: Int { entries.count }
+    public func record(_ i: Int) throws(LogError) -> Record {
+        Record(
+            payload: payloads.bytes(entries[i]), index: index == 0 ? 0 : index + UInt64(i), term: entries[i].term)
+    }
+}

@@ -1,0 +1,427 @@
+// Workload.swift - a host that uses a log in every way it can, and remembers what it was told
+//
+// A seed decides the options, the calls, the entries and when background work runs. Each call is entered in the history with the operations of the
+// disk that it took, so that for a crash at any operation it is known what was promised until then.
+
+import WalrusCore
+
+/// How one run is set up.
+public struct Setting: Sendable {
+    public var options = Options()
+    public var canReserve = true
+    public var model = FaultModel.sectors
+    public var calls = 40
+
+    public init(seed: UInt64) {
+        var chance = Chance(Chance.hash(seed, 0x5e77))
+        options.segmentSize = [4096, 8192, 16384][chance.below(3)]
+        options.sync = [Policy.durable, .durable, .system, .buffered][chance.below(4)]
+        options.preallocate = !chance.once(in: 4)
+        options.bufferSize = chance.once(in: 2) ? 4096 : 65536
+        options.zeroCopy = !chance.once(in: 4)
+        options.verifyReads = !chance.once(in: 4)
+        options.cachedSegments = chance.once(in: 2) ? 1 + chance.below(3) : 512
+        options.maxEntrySize = 1 << 16
+        if chance.once(in: 4) {
+            options.syncPadding = 4096
+            model = .blocks
+        }
+        canReserve = !chance.once(in: 5)
+        calls = 20 + chance.below(30)
+    }
+
+    public var text: String {
+        "segment_size=\(options.segmentSize) sync=\(options.sync) preallocate=\(options.preallocate) "
+            + "buffer_size=\(options.bufferSize) zero_copy=\(options.zeroCopy) cached_segments=\(options.cachedSegments) "
+            + "sync_padding=\(options.syncPadding) can_reserve=\(canReserve)"
+    }
+}
+
+/// A log in use: the log itself, its disk, and all that it may hold.
+final class Session<Log: LogUnderTest> {
+    private(set) var disk: SimulatedDisk
+    private(set) var log: Log?
+    let setting: Setting
+    let payloads: Payloads
+    private(set) var lines: [Line]
+    /// What else a power cut may bring to light: courses that an open on a warm cache did not see, since a call that never returned had
+    /// left its mark in the cache alone. Only until the next call that promises durability.
+    private var shadows: [Line] = []
+    private(set) var history = History()
+    private var chance: Chance
+    private var term: UInt64 = 1
+    /// What stood at an index last, to append the same once more after it was dropped.
+    private(set) var former: [UInt64: Submitted]
+    /// Faults may make calls fail.
+    private let expectsFailures: Bool
+    private var isPoisoned = false
+    private var lastDurable: UInt64 = 0
+    /// Where to print each call and its answer.
+    var trace: ((String) -> Void)?
+
+    init(
+        _ disk: SimulatedDisk, _ setting: Setting, lines: [Line], _ payloads: Payloads, seed: UInt64,
+        former: [UInt64: Submitted] = [:], expectsFailures: Bool = false
+    ) {
+        self.disk = disk
+        self.setting = setting
+        self.lines = lines
+        self.payloads = payloads
+        self.former = former
+        self.expectsFailures = expectsFailures
+        chance = Chance(seed)
+        disk.canReserve = setting.canReserve
+    }
+
+    // ---- Opening and closing
+
+    /// Opens the log and checks what is in it. With faults, an open that fails is tried again without them.
+    func open(_ expectation: Expectation) throws(Violation) {
+        let start = disk.operations
+        let before = lines
+        let opened: Log
+        do throws(LogError) {
+            opened = try Log(disk, setting.options)
+        } catch {
+            if disk.openHandles != 0 {
+                throw Violation(text: "an open that failed (\(error.code)) left \(disk.openHandles) files open")
+            }
+            guard expectsFailures, disk.faultsStruck > 0, error.code == .io || error.code == .noSpace else {
+                throw Violation(text: "open failed: \(error.text)")
+            }
+            trace?("open: \(error.text)")
+            record("failed open", start, before)
+            disk.clearFaults()
+            return try open(expectation)
+        }
+        isPoisoned = false
+        log = opened
+        let found: Line
+        disk.readsAreSafe = true
+        defer { disk.readsAreSafe = false }
+        do {
+            found = try opened.match(lines, expectation, payloads)
+        } catch {
+            throw Violation(text: "after open, \(error.text)")
+        }
+        // A disk that lost its power has nothing but what is on it.
+        if expectation != .durable && lines.count > 1 {
+            shadows += lines.filter { !shadows.contains($0) && ($0.first != found.first || $0.entries != found.entries) }
+        }
+        lines = [found]
+        lastDurable = 0
+        try observe()
+        trace?("open: \(lines[0].text); \(disk.listing)")
+        record("open", start, before)
+    }
+
+    /// Closes the log and lets go of it.
+    private func letGo() -> LogError? {
+        let closing = log
+        log = nil
+        do throws(LogError) { try closing?.close() } catch { return error }
+        return nil
+    }
+
+    func close() throws(Violation) {
+        if log == nil { return }
+        let start = disk.operations
+        let before = lines
+        let failure = letGo()
+        trace?("close: \(failure?.text ?? "done")")
+        if disk.openHandles != 0 { throw Violation(text: "close left \(disk.openHandles) files open") }
+        // A storage serves one log; the next one gets its own.
+        disk = disk.processKilled()
+        if let failure {
+            try expect(failure, "close")
+        } else if !isPoisoned {
+            lines = lines.map { $0.handingOver($0.last) }
+        }
+        record("close", start, before)
+    }
+
+    private func record(_ call: String, _ start: Int, _ before: [Line], _ changed: [Line] = []) {
+        history.add(
+            Step(
+                call: call, start: start, end: disk.operations, during: before + changed + shadows, after: lines + shadows))
+    }
+
+    /// After faults: an append must work, on the same log unless it is poisoned. Then on a new one.
+    func recover() throws(Violation) {
+        if log != nil && !isPoisoned {
+            try append(1, .durable)
+            if !isPoisoned { return }
+        }
+        if chance.once(in: 2) { try close() } else { try kill() }
+        try open(.handedOver)
+        let before = lines[0].next
+        try append(1, .durable)
+        if lines.count != 1 || lines[0].next != before + 1 {
+            throw Violation(text: "the log takes no entries after it was opened on a sound disk")
+        }
+    }
+
+    /// The process dies; the machine goes on.
+    func kill() throws(Violation) {
+        if log == nil { return }
+        let next = disk.processKilled()
+        _ = letGo()
+        if disk.openHandles != 0 { throw Violation(text: "close on a dead disk left \(disk.openHandles) files open") }
+        trace?("kill")
+        disk = next
+    }
+
+    /// Ends it, without a word to the disk.
+    func abandon() {
+        if log == nil { return }
+        disk.kill()
+        _ = letGo()
+    }
+
+    // ---- What is seen of it
+
+    private func expect(_ failure: LogError, _ call: String) throws(Violation) {
+        // What the log cannot do yet was not done.
+        if failure.code == .unsupported { return }
+        if expectsFailures {
+            switch failure.code {
+            case .poisoned:
+                isPoisoned = true
+                return
+            case .io, .noSpace: if disk.faultsStruck > 0 { return }
+            default: break
+            }
+        }
+        throw Violation(text: "\(call) failed: \(failure.text)")
+    }
+
+    /// Indexes that the log shows are those of a line, and do not go backwards.
+    private func observe(cutTo: UInt64 = .max) throws(Violation) {
+        guard let log else { return }
+        // All bounds but the next index answer 0 where there is nothing.
+        let durable = log.isEmpty ? log.nextIndex - 1 : log.durableIndex
+        let least = min(lastDurable, cutTo)
+        if durable < least { throw Violation(text: "the durable index fell from \(lastDurable) to \(durable)") }
+        if isPoisoned && durable > lastDurable { throw Violation(text: "the durable index grew after a poisoning") }
+        lastDurable = durable
+        if durable >= log.nextIndex { throw Violation(text: "the durable index \(durable) is above the last one") }
+        lines = lines.map { $0.promising(durable: min(durable, $0.last)) }
+        if lines.count == 1 && !isPoisoned {
+            let line = lines[0]
+            if log.nextIndex != line.next || log.isEmpty != line.entries.isEmpty
+                || (!log.isEmpty && log.firstIndex != line.first)
+            {
+                throw Violation(
+                    text: "the log shows \(log.firstIndex)..<\(log.nextIndex), empty: \(log.isEmpty), instead of \(line.text)")
+            }
+        }
+    }
+
+    /// Makes one call. `certain`: errors that mean that nothing was done. `change` gives what a line becomes by it.
+    private func call(
+        _ name: String, certain: [ErrorCode] = [], promisesDurability: Bool = true, cutTo: UInt64 = .max,
+        change: ((Line) -> Line)?,
+        done: (Line) -> Line = { $0 }, _ body: (Log) throws(LogError) -> UInt64?
+    ) throws(Violation) {
+        guard let log else { return }
+        let start = disk.operations
+        let before = lines
+        let changed = change.map { change in before.map(change) } ?? []
+        let wasPoisoned = isPoisoned
+        var failure: LogError? = nil
+        var index: UInt64? = nil
+        do throws(LogError) { index = try body(log) } catch { failure = error }
+        trace?("\(name) [\(start)..<\(disk.operations)]: \(failure?.text ?? "done") \(index.map { "at \($0)" } ?? "")")
+        if let failure {
+            try expect(failure, name)
+            if certain.contains(failure.code) || failure.code == .unsupported || (wasPoisoned && start == disk.operations) || change == nil {
+                lines = before
+            } else {
+                lines = before + changed.filter { !before.contains($0) }
+                // Many failures in a row: the course on which none of them happened, and those with the latest.
+                if lines.count > 16 { lines.removeSubrange(1..<lines.count - 15) }
+            }
+        } else {
+            if wasPoisoned && name != "background" { throw Violation(text: "\(name) succeeded after a poisoning") }
+            var left: [Line] = []
+            for (i, line) in before.enumerated() where index == nil || line.next == index {
+                let result = done(change == nil ? line : changed[i])
+                if !left.contains(result) { left.append(result) }
+            }
+            if left.isEmpty {
+                throw Violation(
+                    text: "\(name) was given index \(index ?? 0) instead of \(before.map { "\($0.next)" }.joined(separator: " or "))")
+            }
+            lines = left
+        }
+        do {
+            try observe(cutTo: failure == nil || !certain.contains(failure!.code) ? cutTo : .max)
+        } catch {
+            throw Violation(text: "after \(name), \(error.text)")
+        }
+        if failure == nil, let index, let changed = changed.first {
+            // What could not be seen goes on below what is appended, or does not have it.
+            let batch = changed.entries.suffix(Int(changed.next - index))
+            shadows = shadows.map { $0.next == index ? $0.appending(Array(batch)) : $0 }
+        }
+        record(name, start, before, changed)
+        if failure == nil && promisesDurability {
+            shadows = []
+            record("return of \(name)", disk.operations, lines)
+        }
+    }
+
+    // ---- The calls
+
+    private func makeBatch(_ count: Int, at index: UInt64) -> Batch {
+        var entries: [Submitted] = []
+        for i in 0..<count {
+            if chance.once(in: 12) { term += 1 }
+            if let before = former[index + UInt64(i)], chance.once(in: 2) {
+                entries.append(before)
+                continue
+            }
+            var size = chance.once(in: 8) ? 0 : chance.below(300)
+            if chance.once(in: 40) { size = 2000 + chance.below(Int(setting.options.segmentSize)) }
+            let entry = payloads.make(size, term: term, &chance, disk)
+            former[index + UInt64(i)] = entry
+            entries.append(entry)
+        }
+        return Batch(payloads: payloads, entries: entries)
+    }
+
+    private let certainErrors: [ErrorCode] = [.noSpace, .invalid, .tooLarge, .outOfOrder]
+
+    func append(_ count: Int, _ policy: Policy?) throws(Violation) {
+        var batch = makeBatch(count, at: lines[0].next)
+        if lines.count == 1 && chance.once(in: 4) { batch.index = lines[0].next }
+        let promise = policy ?? setting.options.sync
+        let next = lines[0].next
+        try call(
+            "append of \(count), \(promise)", certain: certainErrors, promisesDurability: promise == .durable, change: { $0.appending(batch.entries) },
+            done: { line in
+                switch promise {
+                case .durable: line.promising(durable: line.last)
+                case .system: line.handingOver(line.last)
+                case .buffered: line
+                }
+            }
+        ) { (log) throws(LogError) in try log.append(batch, policy) }
+        if promise == .durable, let log, lines.count == 1, lines[0].next > next, log.durableIndex < lines[0].last {
+            throw Violation(text: "a durable append returned and the durable index is \(log.durableIndex)")
+        }
+    }
+
+    func sync() throws(Violation) {
+        try call("sync", change: nil, done: { $0.promising(durable: $0.last) }) { (log) throws(LogError) in
+            try log.sync()
+            return nil
+        }
+    }
+
+    private var lowest: UInt64 { lines.map { $0.first }.max()! }
+    private var highest: UInt64 { lines.map { $0.next }.min()! }
+
+    func truncate(_ index: UInt64) throws(Violation) {
+        try call("truncate to \(index)", cutTo: index, change: { $0.truncated(index) }) { (log) throws(LogError) in
+            try log.truncate(index)
+            return nil
+        }
+    }
+
+    func truncateFront(_ index: UInt64) throws(Violation) {
+        try call("truncate front to \(index)", change: { $0.truncatedFront(index) }) { (log) throws(LogError) in
+            try log.truncateFront(index)
+            return nil
+        }
+    }
+
+    func reset(_ next: UInt64) throws(Violation) {
+        try call("reset to \(next)", cutTo: next - 1, change: { $0.reset(next) }) { (log) throws(LogError) in
+            try log.reset(next)
+            return nil
+        }
+    }
+
+    func replaceSuffix(_ index: UInt64, _ count: Int) throws(Violation) {
+        let batch = makeBatch(count, at: index)
+        try call(
+            "replace from \(index) by \(count)", certain: certainErrors, cutTo: index - 1,
+            change: { line in
+                let line = line.truncated(index - 1).appending(batch.entries)
+                return line.promising(durable: line.last)
+            }
+        ) { (log) throws(LogError) in
+            try log.replaceSuffix(index, batch)
+            return nil
+        }
+    }
+
+    func rotate() throws(Violation) {
+        try call("rotate", certain: [.noSpace], promisesDurability: false, change: nil) { (log) throws(LogError) in
+            try log.rotate()
+            return nil
+        }
+    }
+
+    func stepBackground() throws(Violation) {
+        try call("background", promisesDurability: false, change: nil) { (_) throws(LogError) in
+            _ = disk.background.step()
+            return nil
+        }
+    }
+
+    /// Reads an entry or two, as a host would between its writes.
+    func look() throws(Violation) {
+        guard let log, lines.count == 1, !isPoisoned, !lines[0].entries.isEmpty else { return }
+        let line = lines[0]
+        let index = line.first + UInt64(chance.below(line.entries.count))
+        let expected = line.entries[Int(index - line.first)]
+        var isRight = false
+        do throws(LogError) {
+            try log.read(index) { bytes, term in isRight = payloads.matches(expected, bytes) && term == expected.term }
+        } catch {
+            try expect(error, "read of \(index)")
+            return
+        }
+        if !isRight { throw Violation(text: "entry \(index) is not what was appended") }
+    }
+
+    /// One call of some kind.
+    func callSomething() throws(Violation) {
+        // Ends of a line that others do not share are left alone until it is known which one holds.
+        let lowest = self.lowest
+        let highest = self.highest
+        let span = highest > lowest ? Int(highest - lowest) : 0
+        let wanted = Int(setting.options.segmentSize) * 8
+        if payloads.isFull(for: wanted) { return }
+        switch chance.below(100) {
+        case 0..<34: try append(1, chance.once(in: 4) ? [.durable, .system, .buffered][chance.below(3)] : nil)
+        case 34..<52: try append(2 + chance.below(6), chance.once(in: 4) ? [.durable, .system, .buffered][chance.below(3)] : nil)
+        case 52..<62: try sync()
+        case 62..<69: if lowest <= highest { try truncate(lowest - 1 + UInt64(chance.below(span + 1))) }
+        case 69..<74: if lowest <= highest { try truncateFront(lowest + UInt64(chance.below(span + 1))) }
+        case 74: try reset(1 + UInt64(chance.below(200)))
+        case 75..<80:
+            if lowest <= highest { try replaceSuffix(lowest + UInt64(chance.below(span + 1)), 1 + chance.below(4)) }
+        case 80..<83: try rotate()
+        case 83..<86:
+            try close()
+            try open(expectsFailures ? .handedOver : .everything)
+        case 86..<89:
+            try kill()
+            try open(.handedOver)
+        case 89..<94: try look()
+        default: try stepBackground()
+        }
+    }
+}
+
+extension LogError {
+    public var text: String {
+        var text = "\(code): \(detail)"
+        if let file { text += ", \(file) at \(offset)" }
+        if index != 0 { text += ", entry \(index)" }
+        return text
+    }
+}

@@ -1,0 +1,95 @@
+/* format.h - the little of docs/FORMAT.md that tests need in order to damage a log on purpose
+ *
+ * Written from that page and not from the library, so that the two check each other. A frame that a test changes gets
+ * a checksum that is right again: only then does the change reach the code behind the checksum.
+ */
+#ifndef FORMAT_H
+#define FORMAT_H
+
+#include "support.h"
+
+#include <zlib.h>
+
+enum {
+    SEGMENT_HEADER_BYTES = 64,
+    FIRST_FRAME = 4096,
+    FRAME_HEADER_BYTES = 24,
+    FRAME_ENTRY = 1,
+    FRAME_BEGIN = 2,
+    FRAME_SEAL = 4,
+    FLAG_CONTINUES = 1,
+    META_SLOT = 131072
+};
+
+static inline uint64_t load(const unsigned char *bytes, int width) {
+    uint64_t value = 0;
+    for (int i = width - 1; i >= 0; i--)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+static inline void store(unsigned char *bytes, int width, uint64_t value) {
+    for (int i = 0; i < width; i++)
+        bytes[i] = (unsigned char)(value >> (8 * i));
+}
+
+typedef struct frame {
+    size_t offset, payload_end, end; /* end: with the padding to a multiple of 8 */
+    uint64_t index;                  /* of an entry; of a control frame, the next entry's */
+    uint32_t length;
+    int type, flags;
+} frame_t;
+
+static inline uint32_t frame_checksum(const unsigned char *segment, size_t offset) {
+    uint32_t salt = (uint32_t)load(segment + 40, 4);
+    return (uint32_t)crc32(salt ^ (uint32_t)(offset / 8), segment + offset + 4, FRAME_HEADER_BYTES - 4);
+}
+
+static inline void seal_frame_header(unsigned char *segment, size_t offset) {
+    store(segment + offset, 4, frame_checksum(segment, offset));
+}
+
+static inline void seal_segment_header(unsigned char *segment) {
+    store(segment + 60, 4, (uint32_t)crc32(0, segment, 60));
+}
+
+static inline void seal_meta_slot(unsigned char *slot) {
+    uint32_t length = (uint32_t)load(slot + 12, 4);
+    uint32_t sum = (uint32_t)crc32(0, slot, 252);
+    store(slot + 252, 4, (uint32_t)crc32(sum, slot + 256, length - 256));
+}
+
+/* The valid frames of a segment in order, as far as they follow each other: at most capacity; how many. */
+static inline size_t list_frames(const unsigned char *segment, size_t size, frame_t *frames, size_t capacity) {
+    size_t count = 0, offset = FIRST_FRAME;
+    uint64_t base = 0;
+    while (count < capacity && offset + FRAME_HEADER_BYTES <= size) {
+        const unsigned char *bytes = segment + offset;
+        frame_t frame = {
+            .offset = offset, .length = (uint32_t)load(bytes + 8, 4), .type = bytes[16], .flags = bytes[17]};
+        frame.payload_end = offset + FRAME_HEADER_BYTES + frame.length;
+        frame.end = (frame.payload_end + 7) / 8 * 8;
+        if (frame.type == 0 || load(bytes, 4) != frame_checksum(segment, offset) || frame.payload_end > size ||
+            load(bytes + 4, 4) != crc32(0, bytes + FRAME_HEADER_BYTES, frame.length))
+            break;
+        if (frame.type == FRAME_BEGIN)
+            base = load(bytes + FRAME_HEADER_BYTES, 8);
+        frame.index = base + load(bytes + 12, 4);
+        frames[count++] = frame;
+        offset = frame.end;
+    }
+    return count;
+}
+
+/* The image's segment with the highest id that has a begin frame: where the next entry would go. */
+static inline image_file_t *tail_segment(image_t *image) {
+    image_file_t *tail = NULL;
+    frame_t frame;
+    for (size_t i = 0; i < image->count; i++)
+        if (is_segment(image->files[i].name) &&
+            list_frames(image->files[i].bytes, image->files[i].size, &frame, 1) == 1)
+            tail = &image->files[i];
+    return tail;
+}
+
+#endif /* FORMAT_H */

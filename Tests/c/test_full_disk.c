@@ -1,0 +1,377 @@
+/* test_full_disk.c - a disk without room costs the append that met it, and nothing else
+ *
+ * Two kinds of full: a limit on file sizes (RLIMIT_FSIZE; the signal that comes with it is ignored here, for the
+ * library installs no handler), and a small tmpfs, mounted in a mount namespace of the case's own, so that it is gone
+ * with it.
+ */
+#include "support.h"
+
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+enum { SIZE = 1000 };
+
+static void limit_file_size(rlim_t bytes) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = bytes;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+static void check_all(walrus_t *log, uint64_t last) {
+    uint64_t first = walrus_first_index(log);
+    CHECK_U64(last, walrus_last_index(log));
+    for (uint64_t i = first; i <= last; i++)
+        check_entry(log, i, SIZE, i);
+}
+
+static int32_t append_one(walrus_t *log, uint64_t *index) {
+    unsigned char *bytes = payload(SIZE, walrus_next_index(log));
+    int32_t result = walrus_append(log, bytes, SIZE, index);
+    free(bytes);
+    return result;
+}
+
+/* Appends until there is no room; the last index. With sync=none the log may find out too late, and is poisoned. */
+static uint64_t fill_up(walrus_t *log, uint64_t most) {
+    uint64_t last = walrus_last_index(log);
+    for (uint64_t n = 0;; n++) {
+        uint64_t index = 4711;
+        int32_t result = append_one(log, &index);
+        if (result != WALRUS_OK) {
+            CHECK_CODE(WALRUS_E_NO_SPACE, result);
+            CHECK_U64(4711, index);
+            walrus_error_t error = last_error();
+            CHECK(error.os_errno == ENOSPC || error.os_errno == EFBIG || error.os_errno == EDQUOT);
+            CHECK(error.message[0] != 0);
+            CHECK_U64(last, walrus_last_index(log));
+            CHECK_U64(last + 1, walrus_next_index(log));
+            return last;
+        }
+        CHECK_U64(++last, index);
+        CHECK(n < most);
+    }
+}
+
+/* ---- RLIMIT_FSIZE --------------------------------------------------------------------------- */
+
+/* Catches: SIGXFSZ that the library should never cause to end its host silently, a short write that is acknowledged, an
+ * index that is used up by an append that failed, and a log that is lost once it met the limit. */
+CASE(at_the_file_size_limit_appends_answer_no_space_and_the_log_stays_whole) {
+    const char *texts[] = {"sync=os segment_size=1MiB", "sync=os segment_size=1MiB preallocate=off",
+                           "segment_size=1MiB preallocate=off", "segment_size=1MiB",
+                           "sync=os segment_size=1MiB preallocate=off zero_copy=off sync_padding=4096"};
+    signal(SIGXFSZ, SIG_IGN);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const char *dir = at("log%zu", i), *copy = at("copy%zu", i);
+        CHECK_NOTE("%s", texts[i]);
+        limit_file_size(RLIM_INFINITY);
+        walrus_t *log = open_log(dir, texts[i]);
+        for (uint64_t n = 1; n <= 5; n++)
+            append_payload(log, SIZE, n);
+        CHECK_OK(walrus_close(log));
+        limit_file_size(300000); /* room for the metadata file, not for a segment */
+        log = open_log(dir, texts[i]);
+        uint64_t last = fill_up(log, 100000);
+        CHECK_U64(last, fill_up(log, 0)); /* the next one fares the same */
+        check_all(log, last);
+        CHECK_OK(walrus_sync(log));
+        CHECK_U64(last, walrus_durable_index(log));
+        limit_file_size(RLIM_INFINITY);
+        copy_directory(dir, copy); /* a crash now */
+        walrus_t *crashed = open_log(copy, "");
+        check_all(crashed, last);
+        CHECK_OK(walrus_close(crashed));
+        for (uint64_t n = 1; n <= 50; n++) { /* there is room again */
+            uint64_t index = 0;
+            CHECK_OK(append_one(log, &index));
+            CHECK_U64(last + n, index);
+        }
+        check_all(log, last + 50);
+        CHECK_OK(walrus_close(log));
+        log = open_log(dir, "");
+        check_all(log, last + 50);
+        CHECK_OK(walrus_close(log));
+    }
+}
+
+/* Catches: a batch that is half written when the limit is met. */
+CASE(a_batch_that_does_not_fit_leaves_nothing_and_a_smaller_entry_still_goes_in) {
+    signal(SIGXFSZ, SIG_IGN);
+    const char *dir = at("log");
+    walrus_t *log = open_log(dir, "segment_size=1MiB preallocate=off");
+    for (uint64_t n = 1; n <= 20; n++)
+        append_payload(log, SIZE, n);
+    limit_file_size(200000);
+    unsigned char *bytes = payload(100000, 1);
+    walrus_record_t records[3] = {
+        {.data = bytes, .size = 60000}, {.data = bytes, .size = 60000}, {.data = bytes, .size = 100000}};
+    uint64_t index = 4711;
+    CHECK_CODE(WALRUS_E_NO_SPACE, walrus_append_batch(log, records, 3, WALRUS_DURABLE, &index));
+    CHECK_U64(4711, index);
+    check_all(log, 20);
+    CHECK_OK(append_one(log, &index));
+    CHECK_U64(21, index);
+    CHECK_CODE(WALRUS_E_NO_SPACE, walrus_append_batch(log, records, 3, 0, &index));
+    CHECK_OK(append_one(log, &index));
+    CHECK_U64(22, index);
+    limit_file_size(RLIM_INFINITY);
+    copy_directory(dir, at("copy"));
+    walrus_t *crashed = open_log(at("copy"), "");
+    check_all(crashed, 22);
+    CHECK_OK(walrus_close(crashed));
+    CHECK_OK(walrus_append_batch(log, records, 3, 0, &index));
+    CHECK_U64(23, index);
+    CHECK_OK(walrus_close(log));
+    log = open_log(dir, "");
+    CHECK_U64(25, walrus_last_index(log));
+    check_entry(log, 23, 60000, 1);
+    check_entry(log, 25, 100000, 1);
+    CHECK_OK(walrus_close(log));
+    free(bytes);
+}
+
+/* Catches: buffered entries that could not be written, and of which nobody is told. */
+CASE(buffered_entries_that_meet_the_limit_are_reported_and_never_half_there) {
+    signal(SIGXFSZ, SIG_IGN);
+    const char *dir = at("log");
+    walrus_t *log = open_log(dir, "sync=none buffer_size=64KiB segment_size=1MiB preallocate=off");
+    for (uint64_t n = 1; n <= 10; n++)
+        append_payload(log, SIZE, n);
+    CHECK_OK(walrus_sync(log));
+    limit_file_size(200000);
+    uint64_t appended = 10;
+    int32_t result = WALRUS_OK;
+    while (result == WALRUS_OK && appended < 1000) {
+        uint64_t index = 0;
+        result = append_one(log, &index);
+        appended += result == WALRUS_OK;
+    }
+    CHECK(result == WALRUS_E_NO_SPACE || result == WALRUS_E_POISONED);
+    int32_t synced = walrus_sync(log);
+    CHECK(synced == WALRUS_OK || synced == WALRUS_E_NO_SPACE || synced == WALRUS_E_POISONED);
+    uint64_t durable = walrus_durable_index(log);
+    CHECK(durable >= 10 && (synced != WALRUS_OK || durable == walrus_last_index(log)));
+    for (uint64_t i = 1; i <= durable; i++)
+        check_entry(log, i, SIZE, i);
+    CHECK_NOTE("%" PRIu64 " appended, %" PRIu64 " durable, sync: %s", appended, durable, check_code_name(synced));
+    int32_t closed = walrus_close(log);
+    CHECK(closed == WALRUS_OK || closed == WALRUS_E_NO_SPACE || closed == WALRUS_E_POISONED);
+    limit_file_size(RLIM_INFINITY);
+    log = open_log(dir, "");
+    uint64_t last = walrus_last_index(log);
+    CHECK(last >= durable && last <= appended && (closed != WALRUS_OK || synced != WALRUS_OK || last == appended));
+    check_all(log, last);
+    CHECK_OK(append_one(log, NULL));
+    CHECK_OK(walrus_close(log));
+}
+
+/* Catches: a creation that fails and leaves a directory that is neither a log nor empty. */
+CASE(a_creation_that_meets_the_limit_fails_cleanly_and_works_later) {
+    signal(SIGXFSZ, SIG_IGN);
+    for (rlim_t limit = 0; limit <= 400000; limit += limit < 10000 ? 1000 : 30000) {
+        const char *dir = at("log%d", (int)limit);
+        holdings_t before = count_holdings();
+        walrus_t *log = NULL;
+        limit_file_size(limit);
+        int32_t result = try_open(dir, "segment_size=64KiB", &log);
+        limit_file_size(RLIM_INFINITY);
+        CHECK_NOTE("limit %d: %s", (int)limit, check_code_name(result));
+        if (result == WALRUS_OK)
+            CHECK_OK(walrus_close(log));
+        else {
+            CHECK_CODE(WALRUS_E_NO_SPACE, result);
+            CHECK(log == NULL);
+        }
+        CHECK_HOLDINGS(before);
+        log = open_log(dir, "segment_size=64KiB");
+        CHECK_U64(1, append_payload(log, SIZE, 1));
+        CHECK_OK(walrus_close(log));
+    }
+}
+
+/* ---- A small filesystem --------------------------------------------------------------------- */
+
+static const char *mount_small(const char *size) {
+    const char *dir = at("disk");
+    char options[64];
+    snprintf(options, sizeof options, "size=%s", size);
+    CHECK(mkdir(dir, 0755) == 0);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", dir, "tmpfs", 0, options) != 0)
+        SKIP("no tmpfs can be mounted here: %s", strerror(errno));
+    return dir;
+}
+
+static void unmount_small(void) {
+    if (umount(at("disk")) != 0)
+        CHECK(umount2(at("disk"), MNT_DETACH) == 0);
+}
+
+static uint64_t free_bytes(const char *dir) {
+    struct statvfs status;
+    CHECK(statvfs(dir, &status) == 0);
+    return (uint64_t)status.f_bavail * status.f_bsize;
+}
+
+/* Uses up all room but `leave` bytes. */
+static void write_ballast(uint64_t leave) {
+    int fd = open(at("disk/ballast"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    char block[4096];
+    CHECK(fd >= 0);
+    memset(block, 'b', sizeof block);
+    while (free_bytes(at("disk")) > leave && write(fd, block, sizeof block) > 0)
+        continue;
+    close(fd);
+}
+
+/* Appends until it works again: what a truncation drops is removed in the background. */
+static void append_with_patience(walrus_t *log) {
+    int32_t result = WALRUS_E_NO_SPACE;
+    for (int wait = 0; wait < 400 && result == WALRUS_E_NO_SPACE; wait++) {
+        result = append_one(log, NULL);
+        if (result == WALRUS_E_NO_SPACE)
+            usleep(5000);
+    }
+    CHECK_OK(result);
+}
+
+/* Catches: an acknowledgement that the disk had no room for, and a log that cannot be truncated where it is needed
+ * most: on a full disk. */
+CASE(on_a_full_disk_the_log_reads_truncates_and_goes_on_once_there_is_room) {
+    mount_small("3m");
+    const char *texts[] = {"sync=os segment_size=256KiB", "segment_size=256KiB preallocate=off", "segment_size=64KiB"};
+    for (int i = 0; i < 3; i++) {
+        const char *dir = at("disk/log%d", i);
+        CHECK_NOTE("%s", texts[i]);
+        walrus_t *log = open_log(dir, texts[i]);
+        uint64_t last = fill_up(log, 5000);
+        CHECK(last > 1000);
+        check_all(log, last);
+        write_ballast(0);
+        last = fill_up(log, 5000) - 3;
+        uint64_t first = last / 2;
+        CHECK_OK(walrus_truncate(log, last)); /* on the full disk */
+        CHECK_U64(last, walrus_last_index(log));
+        CHECK_OK(walrus_truncate_front(log, first));
+        CHECK_U64(first, walrus_first_index(log));
+        check_all(log, last);
+        append_with_patience(log);
+        for (int n = 2; n <= 20; n++)
+            append_with_patience(log);
+        check_all(log, last + 20);
+        CHECK_OK(walrus_close(log));
+        log = open_log(dir, texts[i]);
+        CHECK_U64(first, walrus_first_index(log));
+        check_all(log, last + 20);
+        CHECK_OK(walrus_close(log));
+        CHECK_OK(walrus_destroy(dir));
+        CHECK(unlink(at("disk/ballast")) == 0);
+    }
+    unmount_small();
+}
+
+/* Catches: an open that needs room, so that a full disk cannot be helped (dqlite#309). */
+CASE(a_log_opens_on_a_full_disk_after_a_close_and_after_a_kill) {
+    mount_small("4m");
+    for (int killed = 0; killed < 2; killed++) {
+        const char *dir = at("disk/log%d", killed);
+        pid_t child = start();
+        if (child == 0) {
+            walrus_t *log = open_log(dir, "segment_size=256KiB");
+            for (uint64_t i = 1; i <= 1000; i++)
+                append_payload(log, SIZE, i);
+            if (killed)
+                raise(SIGKILL);
+            CHECK_OK(walrus_close(log));
+            _exit(0);
+        }
+        CHECK_U64(killed ? 1000 + SIGKILL : 0, await(child));
+        write_ballast(0);
+        CHECK_NOTE("%s, %" PRIu64 " bytes free", killed ? "killed" : "closed", free_bytes(at("disk")));
+        CHECK(free_bytes(at("disk")) < 8192);
+        walrus_t *log = open_log(dir, "read_only=true");
+        check_all(log, 1000);
+        CHECK_OK(walrus_close(log));
+        log = open_log(dir, "segment_size=256KiB");
+        check_all(log, 1000);
+        CHECK_OK(walrus_truncate_front(log, 900));
+        for (int n = 0; n < 20; n++)
+            append_with_patience(log);
+        check_all(log, 1020);
+        CHECK_U64(900, walrus_first_index(log));
+        CHECK_OK(walrus_close(log));
+        log = open_log(dir, "segment_size=256KiB");
+        CHECK_U64(900, walrus_first_index(log));
+        check_all(log, 1020);
+        CHECK_OK(walrus_close(log));
+        CHECK_OK(walrus_destroy(dir));
+        CHECK(unlink(at("disk/ballast")) == 0);
+    }
+    unmount_small();
+}
+
+/* Catches: acknowledgements that a kill on the full disk takes back, and a reset that needs room. */
+CASE(a_kill_on_a_full_disk_loses_nothing_that_was_acknowledged) {
+    mount_small("2m");
+    const char *dir = at("disk/log");
+    uint64_t acknowledged = 0;
+    for (int round = 0; round < 8; round++) {
+        int journal[2];
+        CHECK(pipe2(journal, O_CLOEXEC) == 0);
+        pid_t child = start();
+        if (child == 0) {
+            walrus_t *log = open_log(dir, "segment_size=64KiB");
+            uint64_t last = fill_up(log, 5000);
+            if (write(journal[1], &last, sizeof last) != sizeof last)
+                _exit(5);
+            for (;;)
+                (void)!append_one(log, NULL);
+        }
+        close(journal[1]);
+        CHECK(read(journal[0], &acknowledged, sizeof acknowledged) == sizeof acknowledged);
+        close(journal[0]);
+        usleep(2000);
+        kill(child, SIGKILL);
+        CHECK_U64(1000 + SIGKILL, await(child));
+        CHECK_NOTE("round %d, %" PRIu64 " acknowledged", round, acknowledged);
+        walrus_t *log = open_log(dir, "segment_size=64KiB");
+        CHECK(walrus_last_index(log) >= acknowledged);
+        check_all(log, walrus_last_index(log));
+        if (round == 7)
+            CHECK_OK(walrus_reset(log, 1));
+        else
+            CHECK_OK(walrus_truncate_front(log, acknowledged - 100));
+        for (int wait = 0; wait < 400 && free_bytes(at("disk")) < 500000; wait++)
+            usleep(5000);
+        CHECK(free_bytes(at("disk")) >= 500000);
+        if (round == 7)
+            CHECK_U64(1, append_payload(log, SIZE, 1));
+        CHECK_OK(walrus_close(log));
+    }
+    unmount_small();
+}
+
+/* Catches: a creation on a full disk that leaves something behind which then counts as foreign. */
+CASE(a_creation_on_a_full_disk_answers_no_space_and_works_later) {
+    mount_small("1m");
+    for (uint64_t leave = 0; leave <= 400000; leave += 20000) {
+        const char *dir = at("disk/log");
+        unlink(at("disk/ballast"));
+        write_ballast(leave);
+        walrus_t *log = NULL;
+        int32_t result = try_open(dir, "segment_size=64KiB", &log);
+        CHECK_NOTE("%" PRIu64 " bytes free: %s", leave, check_code_name(result));
+        if (result == WALRUS_OK)
+            CHECK_OK(walrus_close(log));
+        else
+            CHECK_CODE(WALRUS_E_NO_SPACE, result);
+        CHECK(unlink(at("disk/ballast")) == 0);
+        log = open_log(dir, "segment_size=64KiB");
+        append_payload(log, SIZE, 1);
+        CHECK_OK(walrus_close(log));
+        CHECK_OK(walrus_destroy(dir));
+    }
+    unmount_small();
+}
