@@ -10,8 +10,10 @@ import Synchronization
 final class GroupCommit: Sendable {
     private let mutex: Mutex
     private let changed: Condition
-    /// Guarded by the mutex.
+    /// Both are guarded by the mutex.
     private let hasLeader = Atomic<Bool>(false)
+    /// Threads that wait to change the structure. They go before those that only sync, which would never let them in.
+    private let waitingToLead = Atomic<Int>(0)
     private let durable: Atomic<UInt64>
     private let poison = Atomic<Bool>(false)
     private let closed = Atomic<Bool>(false)
@@ -55,16 +57,13 @@ final class GroupCommit: Sendable {
         mutex.unlock()
     }
 
-    /// Takes the lead, waiting for it. `lead` gives it back.
-    private func takeLead() {
-        while hasLeader.load(ordering: .relaxed) { changed.wait(mutex) }
-        hasLeader.store(true, ordering: .relaxed)
-    }
-
     /// Runs `body` with the lead.
     func lead<Result>(_ body: () throws(LogError) -> Result) throws(LogError) -> Result {
         mutex.lock()
-        takeLead()
+        waitingToLead.add(1, ordering: .relaxed)
+        while hasLeader.load(ordering: .relaxed) { changed.wait(mutex) }
+        waitingToLead.subtract(1, ordering: .relaxed)
+        hasLeader.store(true, ordering: .relaxed)
         mutex.unlock()
         defer {
             mutex.lock()
@@ -101,7 +100,7 @@ final class GroupCommit: Sendable {
                 mutex.unlock()
                 throw GroupCommit.poisonedError
             }
-            if hasLeader.load(ordering: .relaxed) {
+            if hasLeader.load(ordering: .relaxed) || waitingToLead.load(ordering: .relaxed) > 0 {
                 changed.wait(mutex)
                 continue
             }

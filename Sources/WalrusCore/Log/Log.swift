@@ -32,10 +32,10 @@ public final class Log<S: Storage>: @unchecked Sendable {
 
     init(
         storage: S, options: Options, writer: consuming LogWriter<S>, segments: SegmentTable, unsettled: consuming Unsettled,
-        first: UInt64, durableIndex: UInt64, report: RecoveryReport
+        first: UInt64, next: UInt64, durableIndex: UInt64, report: RecoveryReport
     ) throws(LogError) {
         logID = writer.logID
-        next = Atomic(writer.tail.nextIndex)
+        self.next = Atomic(next)
         self.storage = storage
         self.options = options
         self.segments = segments

@@ -153,7 +153,7 @@ extension Log {
         }
         found.report.duration = storage.monotonic() - started
         report(found.report, nextIndex: tail.nextIndex, options.diagnostics)
-        let nextIndex = tail.nextIndex
+        let nextIndex = max(tail.nextIndex, found.lostEnd)
         var dead = CArray<UInt64>()
         swap(&dead, &found.dead)
         let stock = try SegmentStock(
@@ -165,7 +165,7 @@ extension Log {
             isVirgin: slot.firstIndex == 0 && found.tail == nil)
         return try Log(
             storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
-            first: max(min(first, nextIndex), 1), durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
+            first: max(min(first, nextIndex), 1), next: nextIndex, durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
             report: found.report)
     }
 

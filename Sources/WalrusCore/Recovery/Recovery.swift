@@ -66,6 +66,10 @@ struct Recovery<S: Storage>: ~Copyable {
     /// The tail has a side file that calls it clean.
     var isClean = false
     var durableIndex: UInt64 = 0
+    /// Where a log ended whose last segment is lost, for salvage; else 0.
+    private(set) var lostEnd: UInt64 = 0
+    /// Entries behind a begin frame that is damaged, for salvage.
+    private var lostEntries: UInt64 = 0
     /// Base index of the lowest live segment, 1 if there is none.
     var lowestBase: UInt64 = 1
     var report = RecoveryReport()
@@ -86,7 +90,11 @@ struct Recovery<S: Storage>: ~Copyable {
         try refuseLostTail()
         try findTail()
         report.durableIndex = durableIndex
-        if options.recovery != .salvage { try findMissing() }
+        if options.recovery != .salvage {
+            try findMissing()
+        } else if lostEntries > 0, let tail {
+            lostEnd = max(lostEnd, tail.end.index &+ lostEntries)
+        }
     }
 
     /// Sorts the segment files into live and dead ones.
@@ -125,6 +133,7 @@ struct Recovery<S: Storage>: ~Copyable {
                 isKept = try scanTail(id, file, head, knownEnd: clean ?? (metadata.cut.id == id ? metadata.cut : nil))
                 return
             }
+            if let clean, head == nil { lostEnd = clean.endIndex }
             if let clean, head == nil, options.recovery != .salvage {
                 throw corruption(id, from: SegmentHeader.firstFrame, index: max(metadata.firstIndex, 1), upTo: clean.endIndex &- 1)
             }
@@ -136,14 +145,16 @@ struct Recovery<S: Storage>: ~Copyable {
     }
 
     /// A log that was closed cleanly has the segment that it was closed with.
-    private func refuseLostTail() throws(LogError) {
-        guard highestSideFile > live.last ?? 0, options.recovery != .salvage,
+    private mutating func refuseLostTail() throws(LogError) {
+        guard highestSideFile > live.last ?? 0,
             let (side, header) = try SideFile.open(highestSideFile, storage: storage)
         else { return }
         storage.close(side)
         if header.isClean && header.logID == metadata.logID && header.epoch == metadata.epoch
             && header.segment >= metadata.lowestSegment
         {
+            lostEnd = header.descriptor.end.endIndex
+            if options.recovery == .salvage { return }
             throw LogError(
                 .corrupt, "the log's last segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
                 file: .segment(header.segment), index: header.baseIndex, lastIndex: header.descriptor.end.endIndex &- 1)
@@ -198,6 +209,7 @@ struct Recovery<S: Storage>: ~Copyable {
             report.cutSegment = id
             report.cutOffset = SegmentHeader.firstFrame
         }
+        lostEntries &+= behind.entries
         // The real base index is not known, so a claim is one that reaches the stand-in for it.
         if behind.claim >= nothing.baseIndex && options.recovery != .salvage {
             throw LogError(
