@@ -30,7 +30,9 @@ import WalrusCore
 ) -> Int32 {
     unsafe withLog(log) { (log) throws(LogError) in
         let policy = try policy(flags)
-        guard count >= 0, count <= 1 << 31 else { throw LogError(.tooLarge, "the batch has more records than any batch may have") }
+        guard count >= 0, count <= 1 << 31 else {
+            throw LogError(.tooLarge, "the batch has more records than any batch may have")
+        }
         if count == 0 {
             try log.checkWritable()
             unsafe firstIndex?.pointee = log.nextIndex

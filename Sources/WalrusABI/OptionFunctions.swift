@@ -109,11 +109,17 @@ private func parse(_ text: UnsafePointer<CChar>, octal: Bool) -> UInt64? {
     if unsafe unit.pointee == 0 { return number }
     if octal { return nil }
     let shift: UInt64
-    if unsafe equal(unit, "B") { shift = 0 }
-    else if unsafe equal(unit, "KiB") { shift = 10 }
-    else if unsafe equal(unit, "MiB") { shift = 20 }
-    else if unsafe equal(unit, "GiB") { shift = 30 }
-    else { return nil }
+    if unsafe equal(unit, "B") {
+        shift = 0
+    } else if unsafe equal(unit, "KiB") {
+        shift = 10
+    } else if unsafe equal(unit, "MiB") {
+        shift = 20
+    } else if unsafe equal(unit, "GiB") {
+        shift = 30
+    } else {
+        return nil
+    }
     return number <= UInt64.max >> shift ? number << shift : nil
 }
 
@@ -160,17 +166,28 @@ extension OptionSet {
             options.fileMode = UInt32(mode)
         case .recovery:
             guard case .text(let text) = value else { return .impossible }
-            if unsafe equal(text, "strict") { options.recovery = .strict }
-            else if unsafe equal(text, "torn_tail") { options.recovery = .tornTail }
-            else if unsafe equal(text, "salvage") { options.recovery = .salvage }
-            else { return .impossible }
+            if unsafe equal(text, "strict") {
+                options.recovery = .strict
+            } else if unsafe equal(text, "torn_tail") {
+                options.recovery = .tornTail
+            } else if unsafe equal(text, "salvage") {
+                options.recovery = .salvage
+            } else {
+                return .impossible
+            }
         case .sync:
             guard case .text(let text) = value else { return .impossible }
-            if unsafe equal(text, "always") { options.sync = .durable }
-            else if unsafe equal(text, "os") { options.sync = .system }
-            else if unsafe equal(text, "none") { options.sync = .buffered }
-            else if unsafe equal(text, "interval") { return .later }
-            else { return .impossible }
+            if unsafe equal(text, "always") {
+                options.sync = .durable
+            } else if unsafe equal(text, "os") {
+                options.sync = .system
+            } else if unsafe equal(text, "none") {
+                options.sync = .buffered
+            } else if unsafe equal(text, "interval") {
+                return .later
+            } else {
+                return .impossible
+            }
         }
         return nil
     }

@@ -46,7 +46,9 @@ private func foreign(_ entry: Entry) -> walrus_entry_t {
         if capacity >= 0 && capacity < entry.payload.count {
             throw LogError(.tooSmall, "the buffer is smaller than the entry; size says how much is needed", index: index)
         }
-        if let buffer = unsafe buffer, let data = unsafe entry.payload.address { unsafe memcpy(buffer, data, entry.payload.count) }
+        if let buffer = unsafe buffer, let data = unsafe entry.payload.address {
+            unsafe memcpy(buffer, data, entry.payload.count)
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 // CrashSimulationTests.swift - the engine on the simulated disk, crashed at every operation
 //
 // WALRUS_SIM_SEEDS says how many seeds are run. A failure names its seed; WALRUS_SIM_SEED runs that one alone, WALRUS_SIM_OP (or, for
-// runs with faults, WALRUS_SIM_STATE) that crash alone, and WALRUS_SIM_TRACE=1 prints each call.
+// runs with faults, WALRUS_SIM_STATE) that crash alone, and WALRUS_SIM_TRACE=1 prints each call. WALRUS_SIM_SECTORS=1 keeps to the
+// milder fault model for logs with sync_padding, too.
 
 import Testing
 import WalrusCore
@@ -20,6 +21,7 @@ private func makeSimulation() -> Simulation<EngineUnderTest> {
     simulation.onlyOperation = number("WALRUS_SIM_OP").map { Int($0) }
     simulation.onlyState = number("WALRUS_SIM_STATE").map { Int($0) }
     if number("WALRUS_SIM_TRACE") == 1 { simulation.trace = { print("    \($0)") } }
+    if number("WALRUS_SIM_SECTORS") == 1 { simulation.adjust = { $0.model = .sectors } }
     return simulation
 }
 

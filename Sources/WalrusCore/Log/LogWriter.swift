@@ -67,7 +67,8 @@ struct LogWriter<S: Storage>: ~Copyable {
             }
             if record.index != 0 && record.index != expected {
                 guard isVirgin && i == 0 else {
-                    throw LogError(.outOfOrder, "the record's index is not the next one", index: record.index, lastIndex: expected)
+                    throw LogError(
+                        .outOfOrder, "the record's index is not the next one", index: record.index, lastIndex: expected)
                 }
                 guard record.index <= Limits.highestIndex else {
                     throw LogError(.invalid, "the record's index is above 2^63", index: record.index)
@@ -148,7 +149,8 @@ struct LogWriter<S: Storage>: ~Copyable {
         try tail.begin(segment, file: prepared.file, capacity: capacity, reservedEnd: prepared.reservedEnd)
     }
 
-    private func makeSegment(_ prepared: PreparedSegment, _ begin: BeginPayload, capacity: UInt64) throws(LogError) -> SegmentRef {
+    private func makeSegment(_ prepared: PreparedSegment, _ begin: BeginPayload, capacity: UInt64) throws(LogError) -> SegmentRef
+    {
         var table = try OffsetTable(capacity: capacity)
         table.append(begin.run)
         let mapping = options.zeroCopy ? try storage.map(prepared.file, length: capacity) : nil
@@ -171,7 +173,8 @@ struct LogWriter<S: Storage>: ~Copyable {
             try? tail.seal()
         } else {
             try? SideFile.write(
-                old, end: tail.end, highestTime: tail.highestTime, highestStamp: tail.highestStamp, isClean: false, epoch: metadata.current.epoch,
+                old, end: tail.end, highestTime: tail.highestTime, highestStamp: tail.highestStamp, isClean: false,
+                epoch: metadata.current.epoch,
                 logID: logID, isDurable: false, storage: storage)
         }
     }

@@ -5,7 +5,9 @@ extension Log {
     /// the log is to be written.
     ///
     /// `afterCreation` makes the directory's own name durable.
-    public static func open(_ storage: S, _ options: Options, afterCreation: () throws(LogError) -> Void) throws(LogError) -> Log<S> {
+    public static func open(_ storage: S, _ options: Options, afterCreation: () throws(LogError) -> Void) throws(LogError) -> Log<
+        S
+    > {
         let started = storage.monotonic()
         if try !isThere(storage, options) {
             try create(storage)
@@ -165,7 +167,8 @@ extension Log {
             isVirgin: slot.firstIndex == 0 && found.tail == nil)
         return try Log(
             storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
-            first: max(min(first, nextIndex), 1), next: nextIndex, durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
+            first: max(min(first, nextIndex), 1), next: nextIndex,
+            durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
             report: found.report)
     }
 

@@ -135,7 +135,8 @@ struct Recovery<S: Storage>: ~Copyable {
             }
             if let clean, head == nil { lostEnd = clean.endIndex }
             if let clean, head == nil, options.recovery != .salvage {
-                throw corruption(id, from: SegmentHeader.firstFrame, index: max(metadata.firstIndex, 1), upTo: clean.endIndex &- 1)
+                throw corruption(
+                    id, from: SegmentHeader.firstFrame, index: max(metadata.firstIndex, 1), upTo: clean.endIndex &- 1)
             }
             // Never begun, begun by a step that was never finished, or its first frame is torn.
             if head == nil { try refuseDurableFrames(id, file, header) }
@@ -156,7 +157,8 @@ struct Recovery<S: Storage>: ~Copyable {
             lostEnd = header.descriptor.end.endIndex
             if options.recovery == .salvage { return }
             throw LogError(
-                .corrupt, "the log's last segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
+                .corrupt,
+                "the log's last segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
                 file: .segment(header.segment), index: header.baseIndex, lastIndex: header.descriptor.end.endIndex &- 1)
         }
     }
@@ -396,7 +398,8 @@ struct Recovery<S: Storage>: ~Copyable {
 
     /// Walks back over the segments that nothing declares durable. Returns the one at whose bad frame the log ends, if there is one;
     /// it is then the tail.
-    private mutating func provePredecessors(_ begin: BeginPayload, id: UInt64, _ claim: inout UInt64) throws(LogError) -> UInt64? {
+    private mutating func provePredecessors(_ begin: BeginPayload, id: UInt64, _ claim: inout UInt64) throws(LogError) -> UInt64?
+    {
         var begin = begin
         var position = live.count - 2
         var cutAt: UInt64? = nil

@@ -29,7 +29,8 @@ enum SideFile {
 
     /// Writes the side file of a segment whose table is in memory. With `isDurable` it is synced before it gets its name.
     static func write<S: Storage>(
-        _ segment: SegmentRef, end: SegmentEnd, highestTime: Int64, highestStamp: Int64, isClean: Bool, epoch: UInt64, logID: LogID,
+        _ segment: SegmentRef, end: SegmentEnd, highestTime: Int64, highestStamp: Int64, isClean: Bool, epoch: UInt64,
+        logID: LogID,
         isDurable: Bool, storage: S
     ) throws(LogError) {
         let file = try storage.open(.offsetTableInProgress(segment.id), .create)

@@ -150,7 +150,8 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     /// Puts one entry. It is not visible before `publish`.
     @inline(__always)
-    mutating func put(_ payload: Bytes, term: UInt64, time given: Int64?, continues: Bool, durableIndex: UInt64) throws(LogError) {
+    mutating func put(_ payload: Bytes, term: UInt64, time given: Int64?, continues: Bool, durableIndex: UInt64) throws(LogError)
+    {
         let time = given ?? stamp()
         guard let segment else { throw LogError(.internal, "an entry without a segment") }
         if term != run.term || run.distance(of: time) >= FrameHeader.timeRange {
@@ -295,7 +296,8 @@ struct TailWriter<S: Storage>: ~Copyable {
         let end = self.end
         try segment.withTable { (table) throws(LogError) in
             let descriptor = table.finish(
-                end: end, highestTime: highestTime, highestStamp: highestStamp, tableOffset: end.endOffset + UInt64(frame.bytes.count))
+                end: end, highestTime: highestTime, highestStamp: highestStamp,
+                tableOffset: end.endOffset + UInt64(frame.bytes.count))
             descriptor.encode(to: frame.bytes.slice(FrameHeader.size, TableDescriptor.size))
             let payload = frame.bytes.bytes.slice(FrameHeader.size, TableDescriptor.size)
             _ = FrameHeader(

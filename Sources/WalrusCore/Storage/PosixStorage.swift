@@ -83,7 +83,9 @@ import CWalrusPlatform
             guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
                 let number = wp_errno()
                 wp_close(file.descriptor)
-                guard number == EWOULDBLOCK else { throw LogError(.io, "the log could not be locked", errno: number, file: .lock) }
+                guard number == EWOULDBLOCK else {
+                    throw LogError(.io, "the log could not be locked", errno: number, file: .lock)
+                }
                 throw LogError(
                     .locked, "the log is open already, in this process or another; close it there, or open it with read_only",
                     errno: number, file: .lock)
