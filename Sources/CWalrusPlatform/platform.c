@@ -131,9 +131,24 @@ int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context)
 
 /* ---- Failures and texts ------------------------------------------------------------------------ */
 
-struct wp_failure *wp_last_failure(void) {
-    static _Thread_local struct wp_failure failure;
-    return &failure;
+/* A pthread key and not _Thread_local: that would make the library need the dynamic linker by name, or take a kilobyte of
+ * the static thread memory that loaders are short of. */
+static pthread_key_t failure_key;
+static pthread_once_t failure_once = PTHREAD_ONCE_INIT;
+static int failure_key_error;
+static void make_failure_key(void) { failure_key_error = pthread_key_create(&failure_key, free); }
+
+struct wp_failure *wp_last_failure(int32_t create) {
+    pthread_once(&failure_once, make_failure_key);
+    if (failure_key_error) return NULL;
+    struct wp_failure *failure = pthread_getspecific(failure_key);
+    if (failure || !create) return failure;
+    failure = calloc(1, sizeof *failure);
+    if (failure && pthread_setspecific(failure_key, failure) != 0) {
+        free(failure);
+        failure = NULL;
+    }
+    return failure;
 }
 
 void wp_text_add_bytes(struct wp_text *text, const void *bytes, size_t size) {

@@ -55,7 +55,7 @@ func fail(_ error: LogError, directory: UnsafePointer<CChar>?) -> Int32 {
 
 /// Notes a failure whose message the caller writes.
 func note(_ error: LogError, message: (inout Text) -> Void) {
-    guard let failure = unsafe wp_last_failure() else { return }
+    guard let failure = unsafe wp_last_failure(1) else { return }
     unsafe failure.pointee.code = error.code.rawValue
     unsafe failure.pointee.os_errno = error.errno
     unsafe failure.pointee.index = error.index
@@ -72,7 +72,7 @@ func note(_ error: LogError, message: (inout Text) -> Void) {
 
 /// The file concerned, with its directory; the front goes where it is too long.
 private func notePath(_ directory: UnsafePointer<CChar>?, _ file: FileName?) {
-    guard let failure = unsafe wp_last_failure(), let directory = unsafe directory else { return }
+    guard let failure = unsafe wp_last_failure(1), let directory = unsafe directory else { return }
     let capacity = unsafe MemoryLayout.size(ofValue: failure.pointee.path)
     let room = capacity - (file == nil ? 1 : 34)
     let length = unsafe strlen(directory)

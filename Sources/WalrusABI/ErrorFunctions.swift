@@ -56,7 +56,7 @@ private func explanation(_ code: Int32) -> StaticString {
 
 @c @implementation public func walrus_last_error(_ out: UnsafeMutablePointer<walrus_error_t>?) -> Int32 {
     var error = walrus_error_t()
-    if let failure = unsafe wp_last_failure() {
+    if let failure = unsafe wp_last_failure(0) {
         unsafe error.code = failure.pointee.code
         unsafe error.os_errno = failure.pointee.os_errno
         unsafe error.index = failure.pointee.index

@@ -87,7 +87,8 @@ struct wp_failure {
     char path[512];
     char message[512];
 };
-struct wp_failure *wp_last_failure(void);
+/* NULL if the thread had none yet, or, with `create`, if there is no memory for one. Freed with the thread. */
+struct wp_failure *wp_last_failure(int32_t create);
 
 /* Text is put together in a caller's buffer, cut where it does not fit, always NUL-terminated. */
 struct wp_text {

@@ -1,0 +1,592 @@
+#!/usr/bin/env python3
+# read_log.py - a reader of log directories that shares no code with libwalrus
+#
+#     read_log.py DIR             one line an entry: index, term, timestamp, CRC-32, payload in hexadecimal
+#     read_log.py --verify DIR    what the directory holds, each checksum of it verified
+#
+# It is written from docs/FORMAT.md alone, with Python's standard library only, and is there to prove that the page
+# is enough. So it is complete rather than fast: it reads every byte of every live segment, and holds offset tables,
+# digests and side files, which a reader may do without, against the frames.
+#
+# Four outcomes: the entries; Damage, where something that had been durable is not there any more; NewerVersion; NotALog.
+# Entries that come before a Damage are whole and right.
+#
+# SPDX-License-Identifier: MIT
+"""Reads the entries of a log directory, as docs/FORMAT.md describes it."""
+
+import os
+import re
+import struct
+import sys
+import zlib
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+SLOT_OFFSETS = (0, 131072)
+SLOT_MAGIC = b"\x89WALMET\n"
+SEGMENT_MAGIC = b"\x89WALRUS\n"
+SIDE_FILE_MAGIC = b"\x89WALIDX\n"
+FIRST_FRAME = 4096
+LARGEST_LENGTH = 1 << 30
+ENTRY, BEGIN, RUN, SEAL, WATERMARK, PADDING, METADATA, BLOCK = range(1, 9)
+CONTINUES, GIVEN_TIME, CODEC = 0x01, 0x02, 0x30
+LOWEST_TIME = -(1 << 63)
+
+
+class Damage(Exception):
+    """Bytes that had been durable are not there, or not the ones that were written."""
+
+
+class NewerVersion(Exception):
+    """Written by a version that knows more than the page does. Never damage."""
+
+
+class NotALog(Exception):
+    """No walrus.meta."""
+
+
+class Entry(NamedTuple):
+    index: int
+    term: int
+    timestamp_ns: int
+    payload: bytes
+    checksum: int
+    given_time: bool  # the caller's, not the log's own
+
+
+class Frame(NamedTuple):
+    offset: int
+    end: int
+    type: int
+    flags: int
+    relative_index: int
+    distance: int  # 0: no claim
+    time: int
+    payload: bytes
+    header_checksum: int
+    payload_checksum: int
+
+
+class Begin(NamedTuple):
+    base_index: int
+    epoch: int
+    predecessor: int
+    predecessor_end_index: int
+    predecessor_end_offset: int
+    predecessor_digest: int
+    term: int
+    time_base: int
+    highest_time: int
+    durable_index: int
+    highest_own_time: int
+
+
+class Slot(NamedTuple):
+    magic: bytes
+    major: int
+    minor: int
+    length: int
+    uuid: bytes
+    sequence: int
+    epoch: int
+    first_index: int
+    lowest: int
+    highest: int
+    cut_segment: int
+    cut_end_index: int
+    cut_end_offset: int
+    cut_digest: int
+    cut_highest_dropped: int
+    highest_dropped_time: int
+    last_term: int
+    format: int
+    record_bytes: int
+    created: int
+
+
+class Descriptor(NamedTuple):
+    end_index: int
+    end_offset: int
+    digest: int
+    highest_time: int
+    table_offset: int
+    blocks: int
+    runs: int
+    runs_checksum: int
+    blocks_checksum: int
+    highest_own_time: int
+
+
+class Run(NamedTuple):
+    relative_index: int
+    term: int
+    time_base: int
+
+
+def signed(value: int) -> int:
+    """The low 64 bits of value as an i64."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def next_digest(digest: int, header_checksum: int) -> int:
+    return (digest ^ header_checksum) * 0x100000001B3 % (1 << 64)
+
+
+def frame_at(data: bytes, offset: int, salt: int) -> Optional[Frame]:
+    """The frame at offset, or None where none verifies: header first, then the bound, then the payload."""
+    header = data[offset : offset + 24]
+    if len(header) < 24:
+        return None
+    checksum, payload_checksum, length, relative, kind, flags, distance = struct.unpack_from("<IIIIBBB", header)
+    if zlib.crc32(header[4:], salt ^ (offset // 8 & 0xFFFFFFFF)) != checksum:
+        return None
+    end = offset + 24 + (length + 7) // 8 * 8
+    if kind == 0 or length > LARGEST_LENGTH or end > len(data):
+        return None
+    payload = data[offset + 24 : offset + 24 + length]
+    if zlib.crc32(payload) != payload_checksum:
+        return None
+    time = int.from_bytes(header[19:24], "little")
+    return Frame(offset, end, kind, flags, relative, distance, time, payload, checksum, payload_checksum)
+
+
+# ---- Metadata --------------------------------------------------------------------------------------------
+
+
+def slot_at(data: bytes, offset: int) -> Optional[Slot]:
+    """The slot at offset, or None where none verifies."""
+    header = data[offset : offset + 256]
+    if len(header) < 256 or header[:8] != SLOT_MAGIC:
+        return None
+    slot = Slot(*struct.unpack_from("<8sHHI16sQQQQQQQQQQqQIIq", header))
+    stored = struct.unpack_from("<I", header, 252)[0]
+    if not 256 <= slot.length <= 131072 or offset + slot.length > len(data):
+        return None
+    if zlib.crc32(data[offset + 256 : offset + slot.length], zlib.crc32(header[:252])) != stored:
+        return None
+    if slot.major > 1:
+        raise NewerVersion(f"walrus.meta has format version {slot.major}")
+    return slot
+
+
+def records_of(data: bytes, offset: int, slot: Slot) -> List[Tuple[int, bytes, bytes]]:
+    """The key-value records of a slot: kind, key, value."""
+    records, position, end = [], offset + 256, offset + 256 + slot.record_bytes
+    while position < end:
+        key_length, kind, value_length = struct.unpack_from("<HHI", data, position)
+        key = data[position + 8 : position + 8 + key_length]
+        value = data[position + 8 + key_length : position + 8 + key_length + value_length]
+        records.append((kind, key, value))
+        position += (8 + key_length + value_length + 7) // 8 * 8
+    if position != end:
+        raise Damage("walrus.meta: the key-value records do not fill their space")
+    return records
+
+
+# ---- Segments --------------------------------------------------------------------------------------------
+
+
+class Segment:
+    """One .wal file: its header, its begin frame, and the frames up to where it ends."""
+
+    def __init__(self, path: str, uuid: bytes, format: int) -> None:
+        self.name = os.path.basename(path)
+        self.id = int(self.name[:16], 16)
+        with open(path, "rb") as file:
+            self.data = file.read()
+        self._read_header(uuid, format)
+        self.begin: Optional[Begin] = None
+        self.begin_frame = frame_at(self.data, FIRST_FRAME, self.salt)
+        if self.begin_frame and self.begin_frame.type == BEGIN and len(self.begin_frame.payload) >= 88:
+            self.begin = Begin(*struct.unpack_from("<QQQQQQQqqQq", self.begin_frame.payload))
+
+    def _read_header(self, uuid: bytes, format: int) -> None:
+        header = self.data[:64]
+        if len(header) < 64 or struct.unpack_from("<I", header, 60)[0] != zlib.crc32(header[:60]):
+            raise Damage(f"{self.name}: the segment header does not verify")
+        magic, major, _minor, first_frame, own_uuid, own_id, salt, own_format = struct.unpack_from(
+            "<8sHHI16sQII", header
+        )
+        if magic != SEGMENT_MAGIC:
+            raise Damage(f"{self.name}: this is no segment")
+        if major > 1:
+            raise NewerVersion(f"{self.name} has format version {major}")
+        if own_uuid != uuid or own_id != self.id:
+            raise Damage(f"{self.name}: the segment belongs to another log or has another name")
+        if own_format != format or own_format != 0:
+            raise NewerVersion(f"{self.name} has entry format {own_format}")
+        if first_frame != FIRST_FRAME:
+            raise NewerVersion(f"{self.name} has its first frame at {first_frame}")
+        self.salt = salt
+
+    @property
+    def base(self) -> int:
+        assert self.begin
+        return self.begin.base_index
+
+    def valid_frames_from(self, offset: int) -> Iterator[Frame]:
+        """Every frame that verifies at or behind offset, at whatever multiple of 8: what a tear may have left."""
+        nonzero = re.compile(rb"[^\0]")
+        while True:
+            match = nonzero.search(self.data, offset)
+            if not match:
+                return
+            offset = match.start() // 8 * 8
+            frame = frame_at(self.data, offset, self.salt)
+            if frame:
+                yield frame
+            offset = frame.end if frame else offset + 8
+
+    def durable_claim_from(self, offset: int) -> int:
+        """The highest relative index that a frame at or behind offset says was durable, or -1."""
+        claim = -1
+        for frame in self.valid_frames_from(offset):
+            if frame.distance:
+                claim = max(claim, frame.relative_index - frame.distance)
+        return claim
+
+
+def refuse_unknown(segment: Segment, frame: Frame) -> None:
+    if frame.flags & ~(CONTINUES | GIVEN_TIME | CODEC):
+        raise NewerVersion(f"{segment.name}: unknown flags {frame.flags:#x} at {frame.offset}")
+    if frame.flags & CODEC:
+        raise NewerVersion(f"{segment.name}: codec {frame.flags >> 4 & 3} at {frame.offset}")
+    if METADATA <= frame.type <= 127:
+        raise NewerVersion(f"{segment.name}: unknown frame type {frame.type} at {frame.offset}")
+
+
+class Scan:
+    """The frames of one segment from the begin frame to `limit`, or as far as they verify."""
+
+    def __init__(self, segment: Segment, limit: Optional[int]) -> None:
+        assert segment.begin
+        begin = segment.begin
+        self.segment = segment
+        self.entries: List[Entry] = []
+        self.offsets: List[int] = []  # each entry's frame
+        self.digests: List[int] = []  # before each entry's frame
+        self.times: List[int] = []  # the highest timestamp before each entry
+        self.runs = [Run(0, begin.term, begin.time_base)]
+        self.batch_start: Optional[int] = None  # position in entries of an unfinished batch
+        self.highest_time = begin.highest_time
+        self.highest_own_time = begin.highest_own_time
+        self.claim = begin.durable_index
+        self.digest = 0
+        self.seal: Optional[Frame] = None
+        self.end = FIRST_FRAME
+        while limit is None or self.end < limit:
+            frame = frame_at(segment.data, self.end, segment.salt)
+            if not frame or frame.relative_index != len(self.entries):
+                break
+            refuse_unknown(segment, frame)
+            if frame.type == SEAL:
+                self.seal = frame
+                break
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.distance:
+            self.claim = max(self.claim, self.segment.base + frame.relative_index - frame.distance)
+        if frame.type == ENTRY:
+            self._take_entry(frame)
+        elif frame.type == RUN:
+            self.runs.append(Run(len(self.entries), *struct.unpack_from("<Qq", frame.payload)))
+        elif frame.type == WATERMARK:
+            self.claim = max(self.claim, *struct.unpack_from("<Q", frame.payload))
+        self.digest = next_digest(self.digest, frame.header_checksum)
+        self.end = frame.end
+
+    def _take_entry(self, frame: Frame) -> None:
+        run = self.runs[-1]
+        entry = Entry(
+            self.next_index, run.term, signed(run.time_base + frame.time), frame.payload, frame.payload_checksum,
+            bool(frame.flags & GIVEN_TIME),
+        )
+        self.offsets.append(frame.offset)
+        self.digests.append(self.digest)
+        self.times.append(self.highest_time)
+        self.highest_time = max(self.highest_time, entry.timestamp_ns)
+        if not entry.given_time:
+            self.highest_own_time = max(self.highest_own_time, entry.timestamp_ns)
+        if not frame.flags & CONTINUES:
+            self.batch_start = None
+        elif self.batch_start is None:
+            self.batch_start = len(self.entries)
+        self.entries.append(entry)
+
+    @property
+    def next_index(self) -> int:
+        return self.segment.base + len(self.entries)
+
+    def drop_unfinished_batch(self) -> int:
+        """Drops the entries of a batch whose last one is missing; returns how many."""
+        if self.batch_start is None:
+            return 0
+        dropped = len(self.entries) - self.batch_start
+        del self.entries[self.batch_start :]
+        return dropped
+
+
+# ---- Offset tables ---------------------------------------------------------------------------------------
+
+
+def check_table(data: bytes, descriptor: Descriptor, scan: Scan) -> Optional[str]:
+    """What is wrong with an offset table, held against the frames it was made from; None: nothing."""
+    count = descriptor.end_index - scan.segment.base
+    if (descriptor.end_index, descriptor.end_offset, descriptor.digest) != (scan.next_index, scan.end, scan.digest):
+        return "its end is not the segment's"
+    if descriptor.blocks != (count + 1023) // 1024:
+        return "it has the wrong number of blocks"
+    if (descriptor.highest_time, descriptor.highest_own_time) != (scan.highest_time, scan.highest_own_time):
+        return "its highest timestamps are not the entries'"
+    runs_offset = descriptor.table_offset + descriptor.blocks * 4128
+    runs = data[runs_offset : runs_offset + descriptor.runs * 24]
+    if len(runs) != descriptor.runs * 24 or zlib.crc32(runs) != descriptor.runs_checksum:
+        return "its runs do not verify"
+    if [Run(r, term, base) for r, _, term, base in struct.iter_unpack("<IIQq", runs)] != scan.runs:
+        return "its runs are not the frames'"
+    checksums = b""
+    for number in range(descriptor.blocks):
+        offset = descriptor.table_offset + number * 4128
+        block = data[offset : offset + 4128]
+        checksums += block[:4]
+        if len(block) < 4128 or zlib.crc32(block[4:]) != struct.unpack_from("<I", block)[0]:
+            return f"block {number} does not verify"
+        in_block, highest_time, digest, durable = struct.unpack_from("<IqQQ", block, 4)
+        first = number * 1024
+        if in_block != min(1024, count - first):
+            return f"block {number} has the wrong number of entries"
+        if (highest_time, digest) != (scan.times[first], scan.digests[first]):
+            return f"block {number} does not continue the one before"
+        if durable >= scan.segment.base + first:
+            return f"block {number} says that entries were durable before they were written"
+        offsets = struct.unpack_from(f"<{in_block}I", block, 32)
+        if [o * 8 for o in offsets] != scan.offsets[first : first + in_block]:
+            return f"block {number} has wrong offsets"
+    if zlib.crc32(checksums) != descriptor.blocks_checksum:
+        return "the blocks' checksums do not verify"
+    return None
+
+
+def descriptor_of(data: bytes) -> Descriptor:
+    return Descriptor(*struct.unpack_from("<QQQqQIIIIq", data))
+
+
+class SideFile(NamedTuple):
+    clean: bool
+    epoch: int
+    base_index: int
+    descriptor: Descriptor
+    data: bytes
+
+
+def side_file(path: str, uuid: bytes, segment: Segment) -> Tuple[Optional[SideFile], str]:
+    """The side file of a segment and "", or None and why it counts for nothing."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None, ""
+    if len(data) < 512 or data[:8] != SIDE_FILE_MAGIC:
+        return None, "zeroed" if not data[:512].strip(b"\0") else "not a side file"
+    magic, major, _minor, flags, own_uuid, own_id, salt, _reserved, base, epoch = struct.unpack_from(
+        "<8sHHI16sQIIQQ", data
+    )
+    if zlib.crc32(data[:508]) != struct.unpack_from("<I", data, 508)[0]:
+        return None, "the header does not verify"
+    if major > 1:
+        raise NewerVersion(f"{os.path.basename(path)} has format version {major}")
+    if (own_uuid, own_id, salt, base) != (uuid, segment.id, segment.salt, segment.base):
+        return None, "it belongs to another segment"
+    return SideFile(bool(flags & 1), epoch, base, descriptor_of(data[64:128]), data), ""
+
+
+# ---- The log ---------------------------------------------------------------------------------------------
+
+
+class Log:
+    """A log directory. entries() yields what counts; found says, line by line, what was met on the way."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.found: List[str] = []
+        self.first_index = self.next_index = 0  # next_index is known once entries() has ended
+        self._read_slots()
+        self._choose_segments()
+
+    def _read_slots(self) -> None:
+        try:
+            with open(os.path.join(self.directory, "walrus.meta"), "rb") as file:
+                data = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotALog(f"{self.directory} has no walrus.meta") from None
+        slots: Dict[int, Slot] = {}
+        for offset in SLOT_OFFSETS:
+            slot = slot_at(data, offset)
+            if slot:
+                slots[offset] = slot
+                self.found.append(f"walrus.meta: slot at {offset}: sequence {slot.sequence}, epoch {slot.epoch}, ok")
+            else:
+                self.found.append(f"walrus.meta: slot at {offset}: does not verify")
+        if not slots:
+            raise Damage("walrus.meta: neither slot verifies")
+        offset = max(slots, key=lambda where: slots[where].sequence)
+        self.slot = slots[offset]
+        if self.slot.format != 0:
+            raise NewerVersion(f"walrus.meta: entry format {self.slot.format}")
+        self.records = records_of(data, offset, self.slot)
+
+    def _choose_segments(self) -> None:
+        """Step 2 of "Which bytes are the log"."""
+        slot = self.slot
+        names = sorted(name for name in os.listdir(self.directory) if re.fullmatch(r"[0-9a-f]{16}\.wal", name))
+        self.segments: List[Segment] = []
+        for name in names:
+            number = int(name[:16], 16)
+            if number < slot.lowest or slot.cut_segment < number <= slot.cut_highest_dropped:
+                self.found.append(f"{name}: dropped")
+                continue
+            self.segments.append(Segment(os.path.join(self.directory, name), slot.uuid, slot.format))
+        while self.segments:
+            last = self.segments[-1]
+            if last.begin and last.begin.epoch <= slot.epoch:
+                break
+            # A frame that says so proves that an entry of this segment, and so its begin frame, was durable.
+            if not last.begin and last.durable_claim_from(FIRST_FRAME) >= 0:
+                raise Damage(f"{last.name}: the begin frame does not verify, and entries behind it were durable")
+            self.found.append(f"{last.name}: " + ("of an epoch that never came" if last.begin else "not begun"))
+            self.segments.pop()
+        if self.segments and self.segments[0].begin:
+            self.first_index = slot.first_index or self.segments[0].base
+            if self.segments[0].base > self.first_index:
+                raise Damage(f"{self.segments[0].name}: it begins above the log's first index {self.first_index}")
+        else:
+            self.first_index = slot.first_index
+
+    def entries(self) -> Iterator[Entry]:
+        self.next_index = self.first_index
+        for number, segment in enumerate(self.segments):
+            scan, ended = self._scan(number)
+            for entry in scan.entries:
+                if entry.index >= self.first_index:
+                    yield entry
+            self.next_index = max(self.next_index, scan.next_index)
+            if ended:
+                break
+
+    def _scan(self, number: int) -> Tuple[Scan, bool]:
+        """Step 3: the frames of a live segment, and whether the log ends with it."""
+        segment, slot = self.segments[number], self.slot
+        if not segment.begin:
+            raise Damage(f"{segment.name}: the begin frame does not verify")
+        following = self.segments[number + 1] if number + 1 < len(self.segments) else None
+        side, why = side_file(os.path.join(self.directory, segment.name[:16] + ".idx"), slot.uuid, segment)
+        if why:
+            self.found.append(f"{segment.name[:16]}.idx: counts for nothing: {why}")
+        end: Optional[Tuple[int, int, int]] = None  # index, offset, digest
+        authority = ""
+        if following and following.begin:
+            begin = following.begin
+            if begin.predecessor != segment.id or begin.base_index != begin.predecessor_end_index:
+                raise Damage(f"{following.name}: it does not follow {segment.name}")
+            end = begin.predecessor_end_index, begin.predecessor_end_offset, begin.predecessor_digest
+            authority = following.name
+        elif following:
+            pass  # the begin frame is lost: this segment ends where its frames do, and then it is seen who is right
+        elif slot.cut_segment == segment.id:
+            end = slot.cut_end_index, slot.cut_end_offset, slot.cut_digest
+            authority = "the cut"
+        elif side and side.clean:
+            end = side.descriptor.end_index, side.descriptor.end_offset, side.descriptor.digest
+            authority = "the clean side file"
+        scan = Scan(segment, end[1] if end else None)
+        line = f"{segment.name}: entries {segment.base} to {scan.next_index - 1}, end {scan.end}"
+        ended = not following
+        if end and (scan.next_index, scan.end, scan.digest) != end:
+            if not following:
+                raise Damage(f"{segment.name}: its frames end at {scan.end}, and {authority} says {end[1]}")
+            ended = True
+        elif following and not end:
+            ended = True
+        if ended and not end or end and scan.end < end[1]:
+            self._check_tear(number, scan)
+            line += self._describe_tail(scan)
+        elif end and (scan.next_index, scan.end, scan.digest) != end:
+            raise Damage(f"{segment.name}: its frames do not end as {authority} says")
+        else:
+            line += f", as {authority} says"
+        self.found.append(line)
+        self._check_tables(scan, side)
+        return scan, ended
+
+    def _describe_tail(self, scan: Scan) -> str:
+        if scan.seal:
+            return ", sealed"
+        torn = scan.segment.data[scan.end :].strip(b"\0")
+        dropped = scan.drop_unfinished_batch()
+        text = ", torn behind it" if torn else ""
+        return text + (f", without {dropped} entries of an unfinished batch" if dropped else "")
+
+    def _check_tear(self, number: int, scan: Scan) -> None:
+        """What follows the last frame that verifies must not have been durable."""
+        segment = scan.segment
+        claim = max(scan.claim, segment.base + segment.durable_claim_from(scan.end))
+        for later in self.segments[number + 1 :]:
+            if later.begin:
+                claim = max(claim, later.begin.durable_index, later.base + later.durable_claim_from(FIRST_FRAME))
+        if self.slot.cut_segment > segment.id and self.slot.cut_segment in (s.id for s in self.segments):
+            claim = max(claim, self.slot.cut_end_index - 1)
+        if claim >= scan.next_index:
+            raise Damage(
+                f"{segment.name}: the frame at {scan.end} does not verify, and entries {scan.next_index} to {claim} "
+                "had been durable"
+            )
+
+    def _check_tables(self, scan: Scan, side: Optional[SideFile]) -> None:
+        segment = scan.segment
+        seal = scan.seal or frame_at(segment.data, scan.end, segment.salt)
+        if seal and seal.type == SEAL:
+            wrong = check_table(segment.data, descriptor_of(seal.payload), scan)
+            self.found.append(f"{segment.name}: footer: {wrong or 'ok'}")
+            if wrong:
+                raise Damage(f"{segment.name}: footer: {wrong}")
+        if side:
+            wrong = check_table(side.data, side.descriptor, scan)
+            state = "clean, " if side.clean else ""
+            self.found.append(f"{segment.name[:16]}.idx: {state}{'counts for nothing: ' + wrong if wrong else 'ok'}")
+
+
+def read(directory: str) -> Iterator[Entry]:
+    """The entries of the log in directory, first to last. Raises Damage, NewerVersion, NotALog."""
+    yield from Log(directory).entries()
+
+
+def line_of(entry: Entry) -> str:
+    return f"{entry.index} {entry.term} {entry.timestamp_ns} {entry.checksum:08x} {entry.payload.hex() or '-'}"
+
+
+def main(arguments: List[str]) -> int:
+    verify = "--verify" in arguments
+    directories = [argument for argument in arguments if argument != "--verify"]
+    if len(directories) != 1 or directories[0].startswith("-"):
+        print("usage: read_log.py [--verify] DIR", file=sys.stderr)
+        return 2
+    log, count = None, 0
+    try:
+        log = Log(directories[0])
+        for entry in log.entries():
+            count += 1
+            if not verify:
+                print(line_of(entry))
+    except (Damage, NewerVersion, NotALog) as error:
+        if verify and log:
+            print("\n".join(log.found))
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    if verify:
+        print("\n".join(log.found))
+        print(f"{count} entries; the first index is {log.first_index}, the next one {log.next_index}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
