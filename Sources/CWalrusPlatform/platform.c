@@ -1,4 +1,6 @@
 /* platform.c - descriptors, fork, mappings, randomness, threads and texts for the Swift engine */
+/* Here and not in the header, which Swift imports beside its own view of libc. */
+#define _GNU_SOURCE
 #include "CWalrusPlatform.h"
 
 #include <sys/random.h>
@@ -66,6 +68,8 @@ int32_t wp_close(int32_t descriptor) {
 }
 
 /* ---- Files ------------------------------------------------------------------------------------- */
+
+int32_t wp_direct(void) { return O_DIRECT; }
 
 int32_t wp_allocate(int32_t descriptor, uint64_t offset, uint64_t length) {
     int result;

@@ -4,17 +4,14 @@
 // runs with faults, WALRUS_SIM_STATE) that crash alone, and WALRUS_SIM_TRACE=1 prints each call. WALRUS_SIM_SECTORS=1 keeps to the
 // milder fault model for logs with sync_padding, too.
 
+import CWalrusPlatform
 import Testing
 import WalrusCore
 import WalrusSimulation
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 private func number(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
 
-private let seeds: [UInt64] = number("WALRUS_SIM_SEED").map { [$0] } ?? Array(0..<(number("WALRUS_SIM_SEEDS") ?? 24))
+private let seeds: [UInt64] = number("WALRUS_SIM_SEED").map { [$0] } ?? Array(0..<(number("WALRUS_SIM_SEEDS") ?? 40))
 
 private func makeSimulation() -> Simulation<EngineUnderTest> {
     var simulation = Simulation<EngineUnderTest>()

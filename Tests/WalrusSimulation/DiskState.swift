@@ -240,6 +240,18 @@ final class DiskState {
         }
     }
 
+    /// Whether a page is marked clean in the cache although writing it back failed.
+    func isForgotten(_ page: Int, _ file: Inode, _ journal: Journal) -> Bool {
+        func touches(_ number: Int32) -> Bool {
+            let operation = journal.operations[Int(number)]
+            return operation.kind == .write && operation.count > 0 && operation.offset / pageSize <= page
+                && (operation.offset + operation.count - 1) / pageSize >= page
+        }
+        return file.limbo.contains { number in
+            touches(number) && !file.rescued.contains { $0.page == page && number < $0.upTo }
+        } && !file.pending.contains(where: touches)
+    }
+
     private func sync(_ file: Inode, _ mark: Int32, _ journal: Journal) {
         file.lastSync = mark
         if file.pending.isEmpty {

@@ -39,6 +39,7 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         var file: Int
         var mode: OpenMode
         var isOpen = true
+        var isPastCache = false
         /// Failed write-backs that a sync through this handle need not tell of.
         var failuresSeen: Int
     }
@@ -58,6 +59,8 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
 
     /// Whether space can be reserved, as some file systems cannot.
     public var canReserve = true
+    /// Whether the device can be read past the page cache.
+    public var canReadPastCache = true
     /// Whether `nextData` can tell where there are only zeros.
     public var knowsHoles: Bool
     public var lie = Lie.none
@@ -148,6 +151,7 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         isDead = true
         let next = SimulatedDisk(state, journal, seed: chance.next(), clock: clock, base: base)
         next.canReserve = canReserve
+        next.canReadPastCache = canReadPastCache
         next.knowsHoles = knowsHoles
         next.lie = lie
         next.fault = fault
@@ -363,7 +367,28 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         guard offset < UInt64(inode.cachedSize), let target = unsafe buffer.address else { return 0 }
         let count = min(buffer.count, inode.cachedSize - Int(offset))
         unsafe inode.cached.read(at: Int(offset), to: target, count)
+        if handle(file).isPastCache {
+            precondition(
+                Int(offset) % pageSize == 0 && buffer.count % pageSize == 0 && unsafe Int(bitPattern: target) % pageSize == 0,
+                "a read past the cache is not aligned")
+            // Dirty pages are written back first. Those that are marked clean since that failed are not what the device has.
+            for page in stride(from: Int(offset), to: Int(offset) + count, by: pageSize)
+            where state.isForgotten(page / pageSize, inode, journal) {
+                unsafe inode.stable.read(at: page, to: target + (page - Int(offset)), min(pageSize, Int(offset) + count - page))
+            }
+        }
         return count
+    }
+
+    public func openPastCache(_ name: FileName) -> FileHandle? {
+        guard canReadPastCache else { return nil }
+        do throws(LogError) {
+            let file = try open(name, .read)
+            handles[handles.count - 1].isPastCache = true
+            return file
+        } catch {
+            return nil
+        }
     }
 
     public func write(_ file: FileHandle, at offset: UInt64, _ first: Bytes, _ second: Bytes) throws(LogError) {

@@ -9,6 +9,7 @@ import WalrusCore
 public struct Setting: Sendable {
     public var options = Options()
     public var canReserve = true
+    public var canReadPastCache = true
     public var model = FaultModel.sectors
     public var calls = 40
 
@@ -27,13 +28,15 @@ public struct Setting: Sendable {
             model = .blocks
         }
         canReserve = !chance.once(in: 5)
+        canReadPastCache = !chance.once(in: 3)
         calls = 20 + chance.below(30)
     }
 
     public var text: String {
         "segment_size=\(options.segmentSize) sync=\(options.sync) preallocate=\(options.preallocate) "
             + "buffer_size=\(options.bufferSize) zero_copy=\(options.zeroCopy) cached_segments=\(options.cachedSegments) "
-            + "sync_padding=\(options.syncPadding) can_reserve=\(canReserve)"
+            + "sync_padding=\(options.syncPadding) can_reserve=\(canReserve) "
+            + "can_read_past_cache=\(canReadPastCache)"
     }
 }
 
@@ -71,6 +74,7 @@ final class Session<Log: LogUnderTest> {
         self.expectsFailures = expectsFailures
         chance = Chance(seed)
         disk.canReserve = setting.canReserve
+        disk.canReadPastCache = setting.canReadPastCache
     }
 
     // ---- Opening and closing

@@ -6,10 +6,6 @@
 #ifndef WALRUS_PLATFORM_H
 #define WALRUS_PLATFORM_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +40,8 @@ extern uint64_t wp_fork_generation;
 static inline uint64_t wp_generation(void) { return __atomic_load_n(&wp_fork_generation, __ATOMIC_RELAXED); }
 
 /* ---- Files */
+/* O_DIRECT, which only GNU's name space has. */
+int32_t wp_direct(void);
 /* Really allocates [offset, offset + length) and grows the file's size to cover it. 0 or errno. */
 int32_t wp_allocate(int32_t descriptor, uint64_t offset, uint64_t length);
 /* The next offset from `offset` on at which the file may hold something else than zeros; UINT64_MAX if there is

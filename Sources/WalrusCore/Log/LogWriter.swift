@@ -137,7 +137,7 @@ struct LogWriter<S: Storage>: ~Copyable {
             if tail.file.isOpen {
                 try unsynced.append(UnsyncedSegment(segment: old, file: tail.file, endIndex: tail.nextIndex))
             } else {
-                _ = old.release()
+                storage.close(old.release())
             }
         }
         options.diagnostics.log(.debug) {

@@ -146,10 +146,10 @@ extension Log {
         // Of a log whose front was never truncated the lowest segment says the first index.
         let first = slot.firstIndex != 0 ? slot.firstIndex : found.lowestBase
         var unsettled = Unsettled(
-            cleanSegment: nil, unproven: CArray(), cut: nil, hasDead: !options.readOnly && found.dead.count > 0,
+            sideFile: nil, unproven: CArray(), cut: nil, hasDead: !options.readOnly && found.dead.count > 0,
             lastIndex: tail.nextIndex - 1)
         if !options.readOnly {
-            if found.isClean { unsettled.cleanSegment = found.tail?.segment.id }
+            if found.hasSideFile { unsettled.sideFile = found.tail?.segment.id }
             swap(&unsettled.unproven, &found.unproven)
             if found.needsCut { unsettled.cut = tail.end }
         }

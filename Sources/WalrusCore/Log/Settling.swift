@@ -7,8 +7,8 @@
 import Synchronization
 
 struct Unsettled: ~Copyable {
-    /// The segment whose side file bears the mark of a clean close.
-    var cleanSegment: UInt64?
+    /// The segment whose side file bears the mark of a clean close, or may do so again after a power cut.
+    var sideFile: UInt64?
     var unproven: CArray<Unproven>
     /// Where the log has to be cut.
     var cut: SegmentEnd?
@@ -17,7 +17,7 @@ struct Unsettled: ~Copyable {
     /// Entries up to this one are there.
     var lastIndex: UInt64
 
-    var isNeeded: Bool { cleanSegment != nil || unproven.count > 0 || cut != nil || hasDead }
+    var isNeeded: Bool { sideFile != nil || unproven.count > 0 || cut != nil || hasDead }
 }
 
 extension Log {
@@ -38,7 +38,7 @@ extension Log {
         if commit.isPoisoned { throw GroupCommit.poisonedError }
         do throws(LogError) {
             try unsettled.withLock { (todo) throws(LogError) in
-                if let id = todo.cleanSegment { try SideFile.clearCleanMark(id, storage: storage) }
+                if let id = todo.sideFile { try SideFile.clearCleanMark(id, storage: storage) }
                 for i in 0..<todo.unproven.count { try writeAgain(todo.unproven[i]) }
                 if let cut = todo.cut {
                     try writer.withLock { (writer) throws(LogError) in
@@ -65,14 +65,30 @@ extension Log {
     private func writeAgain(_ part: Unproven) throws(LogError) {
         let file = try storage.open(.segment(part.id), .write)
         defer { storage.close(file) }
-        let buffer = try Memory(count: 1 << 20)
-        var at = part.from
-        while at < part.to {
-            let piece = buffer.bytes.slice(0, Int(min(UInt64(buffer.bytes.count), part.to - at)))
+        // With padding, a block that holds acknowledged data must not be written again: and if it does, it is on the device.
+        let device = options.syncPadding > 0 ? storage.openPastCache(.segment(part.id)) : nil
+        defer { if let device { storage.close(device) } }
+        let block = options.syncPadding > 0 ? options.syncPadding : 8
+        let cached = try Memory(count: 1 << 20)
+        let stored = try Memory(count: device == nil ? 0 : 1 << 20, alignment: 4096)
+        var at = part.from - part.from % block
+        let end = part.to + (block - part.to % block) % block
+        while at < end {
+            let piece = cached.bytes.slice(0, Int(min(UInt64(cached.bytes.count), end - at)))
             // A file that ends within its last frame's padding gets the padding back.
             let got = try storage.read(file, at: at, into: piece)
             piece.zero(got, piece.count - got)
-            try storage.write(file, at: at, piece.bytes, .empty)
+            if let device {
+                let twin = stored.bytes.slice(0, piece.count)
+                let there = try storage.read(device, at: at, into: twin)
+                for start in stride(from: 0, to: piece.count, by: Int(block)) {
+                    let one = piece.bytes.slice(start, Int(block))
+                    if start + Int(block) <= there && one == twin.bytes.slice(start, Int(block)) { continue }
+                    try storage.write(file, at: at + UInt64(start), one, .empty)
+                }
+            } else {
+                try storage.write(file, at: at, piece.bytes, .empty)
+            }
             at += UInt64(piece.count)
         }
         do throws(LogError) {

@@ -63,9 +63,11 @@ struct Recovery<S: Storage>: ~Copyable {
     var tail: RecoveredTail?
     /// The tail ends where bytes lie behind its end, and no cut says so yet.
     var needsCut = false
-    /// The tail has a side file that calls it clean.
-    var isClean = false
+    /// The tail has a side file. Even one that bears no clean mark may do so again after a power cut, as long as its loss was not synced.
+    var hasSideFile = false
     var durableIndex: UInt64 = 0
+    /// The highest index that a segment declared durable which was dropped because an older one is torn; 0: none was.
+    private var claimOfDropped: UInt64 = 0
     /// Where a log ended whose last segment is lost, for salvage; else 0.
     private(set) var lostEnd: UInt64 = 0
     /// Entries behind a begin frame that is damaged, for salvage.
@@ -89,6 +91,7 @@ struct Recovery<S: Storage>: ~Copyable {
         highestID = max(metadata.highestSegment, live.last ?? 0, dead.last ?? 0)
         try refuseLostTail()
         try findTail()
+        if let tail { hasSideFile = try SideFile.exists(tail.segment.id, storage: storage) }
         report.durableIndex = durableIndex
         if options.recovery != .salvage {
             try findMissing()
@@ -130,8 +133,11 @@ struct Recovery<S: Storage>: ~Copyable {
                     isKept = true
                     return
                 }
-                isKept = try scanTail(id, file, head, knownEnd: clean ?? (metadata.cut.id == id ? metadata.cut : nil))
-                return
+                let knownEnd = clean ?? (metadata.cut.id == id ? metadata.cut : nil)
+                isKept = try scanTail(id, file, head, knownEnd: knownEnd)
+                if isKept { return }
+                // An older segment is torn: it is the newest one now, and is looked at as such.
+                continue
             }
             if let clean, head == nil { lostEnd = clean.endIndex }
             if let clean, head == nil, options.recovery != .salvage {
@@ -253,7 +259,6 @@ struct Recovery<S: Storage>: ~Copyable {
         var isOpen = metadata.cut.id != id
         if isOpen { isOpen = try isZero(file, from: end.endOffset) }
         try keepTail(id, file, head, table, at: point, isOpen: isOpen, fileSize: size)
-        isClean = true
         durableIndex = end.endIndex &- 1
         return true
     }
@@ -293,7 +298,7 @@ struct Recovery<S: Storage>: ~Copyable {
         let stop = try scan.run(to: knownEnd?.endOffset)
         report.segmentsScanned += 1
         var isOpen = false
-        var claim = scan.claim
+        var claim = max(scan.claim, claimOfDropped)
         if let knownEnd {
             // Everything below it was durable before it was recorded.
             claim = max(claim, knownEnd.endIndex &- 1)
@@ -315,11 +320,8 @@ struct Recovery<S: Storage>: ~Copyable {
         let fileSize = scan.window.fileSize
         let point = scan.point
 
-        let cutShort = try provePredecessors(head.begin, id: id, &claim)
-        if let cutShort {
-            // An older segment is torn: this one never counted.
+        guard try provePredecessors(head.begin, &claim) else {
             report.entriesCut &+= point.index &- head.begin.baseIndex
-            try dropSegments(above: cutShort)
             return false
         }
         durableIndex = min(claim, point.index - 1)
@@ -360,12 +362,12 @@ struct Recovery<S: Storage>: ~Copyable {
         }
         let isBatchUnfinished = scan.isInsideBatch
         scan.goBack(to: scan.lastWhole)
-        needsCut = behind.end > 0 || isBatchUnfinished
+        needsCut = behind.end > 0 || isBatchUnfinished || claimOfDropped > 0
         guard needsCut else {
             if report.reason == .clean { report.reason = .complete }
             return
         }
-        report.reason = behind.entries > 0 ? .reordered : isBatchUnfinished ? .unfinishedBatch : .torn
+        report.reason = behind.entries > 0 || claimOfDropped > 0 ? .reordered : isBatchUnfinished ? .unfinishedBatch : .torn
         report.entriesCut &+= behind.entries &+ (tear.index &- scan.point.index)
         report.bytesCut &+= max(behind.end, tear.offset) - scan.point.offset
         noteCut(id, scan.point)
@@ -396,65 +398,46 @@ struct Recovery<S: Storage>: ~Copyable {
             file: .segment(id), offset: offset, index: index, lastIndex: max(last, index))
     }
 
-    /// Walks back over the segments that nothing declares durable. Returns the one at whose bad frame the log ends, if there is one;
-    /// it is then the tail.
-    private mutating func provePredecessors(_ begin: BeginPayload, id: UInt64, _ claim: inout UInt64) throws(LogError) -> UInt64?
-    {
-        var begin = begin
+    /// Walks back over the segments that nothing declares durable. False if the log ends in one of them: those above it
+    /// are dropped then, and it is the newest.
+    private mutating func provePredecessors(_ newest: BeginPayload, _ claim: inout UInt64) throws(LogError) -> Bool {
+        var begin = newest
         var position = live.count - 2
-        var cutAt: UInt64? = nil
-        while begin.predecessor.id != 0, begin.predecessor.id >= metadata.lowestSegment, claim < begin.baseIndex - 1 {
+        while begin.predecessor.id != 0, begin.predecessor.id >= metadata.lowestSegment, claim < begin.baseIndex &- 1 {
             let expected = begin.predecessor
             guard position >= 0, live[position] == expected.id else {
                 throw LogError(
                     .corrupt, "a segment file is missing; put it back", file: .segment(expected.id), index: expected.endIndex)
             }
             let file = try openFile(expected.id)
-            var isKept = false
-            defer { if !isKept { storage.close(file) } }
-            guard let head = try SegmentHead.read(file, id: expected.id, logID: metadata.logID, storage: storage).head else {
-                throw LogError(
-                    .corrupt, "the segment's first frame is damaged", file: .segment(expected.id),
-                    offset: SegmentHeader.firstFrame)
-            }
-            var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
-            let stop = try scan.run(to: expected.endOffset)
-            report.segmentsScanned += 1
-            let isWhole =
-                stop == .atLimit && scan.point.index == expected.endIndex && scan.point.digest == expected.digest
-            claim = max(claim, scan.claim)
-            if isWhole {
-                if claim < expected.endIndex &- 1 {
-                    try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: expected.endOffset))
-                }
-            } else {
-                let behind = try scan.look(behind: scan.point.offset)
-                claim = max(claim, behind.claim)
-                let tear = scan.point
-                guard claim < tear.index else { throw corruption(expected.id, at: tear, upTo: claim) }
-                scan.goBack(to: scan.lastWhole)
-                // What was the tail until now, and all between, never counted.
+            defer { storage.close(file) }
+            let head = try SegmentHead.read(file, id: expected.id, logID: metadata.logID, storage: storage).head
+            guard let head, try isWhole(file, head, expected, &claim) else {
                 unproven.removeLast(unproven.count)
-                needsCut = true
-                report.reason = .reordered
-                report.entriesCut &+= behind.entries &+ (tear.index &- scan.point.index)
-                report.bytesCut &+= max(behind.end, tear.offset) &- scan.point.offset
-                noteCut(expected.id, scan.point)
-                try refuseIfStrict(expected.id, scan.point)
-                try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: scan.point.offset))
-                let size = scan.window.fileSize
-                let point = scan.point
-                if let replaced = tail { _ = replaced.segment.release() }
-                tail = nil
-                try keepTail(expected.id, file, head, scan.table, at: point, isOpen: false, fileSize: size)
-                isKept = true
-                cutAt = expected.id
+                needsCut = false
+                claimOfDropped = max(claim, 1)
+                try dropSegments(above: expected.id)
+                return false
+            }
+            if claim < expected.endIndex &- 1 {
+                try insertUnproven(Unproven(id: expected.id, from: SegmentHeader.firstFrame, to: expected.endOffset))
             }
             begin = head.begin
             position -= 1
         }
-        if cutAt != nil, let tail { durableIndex = min(claim, tail.end.index - 1) }
-        return cutAt
+        return true
+    }
+
+    /// Whether a segment holds all that its successor's begin frame says.
+    private mutating func isWhole(_ file: FileHandle, _ head: SegmentHead, _ expected: SegmentEnd, _ claim: inout UInt64)
+        throws(LogError) -> Bool
+    {
+        var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
+        let stop = try scan.run(to: expected.endOffset)
+        report.segmentsScanned += 1
+        report.bytesScanned += scan.window.bytesRead
+        claim = max(claim, scan.claim)
+        return stop == .atLimit && scan.point.index == expected.endIndex && scan.point.digest == expected.digest
     }
 
     private mutating func insertUnproven(_ part: Unproven) throws(LogError) {

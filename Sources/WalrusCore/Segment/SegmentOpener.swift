@@ -76,6 +76,20 @@ struct SegmentOpener<S: Storage> {
         return try openTable(header.descriptor, in: side, segmentFile: file, head, end)
     }
 
+    /// Whether all blocks of a table verify: a footer is not synced before its segment is used, and may be torn.
+    private func isWhole(_ descriptor: TableDescriptor, in file: FileHandle) throws(LogError) -> Bool {
+        let block = try Memory(count: TableBlock.size)
+        var all: UInt32 = 0
+        for i in 0..<Int(descriptor.blockCount) {
+            let at = descriptor.tableOffset &+ UInt64(i * TableBlock.size)
+            guard try storage.read(file, at: at, into: block.bytes) == TableBlock.size,
+                block.bytes.bytes.u32(0) == block.bytes.bytes.slice(4, TableBlock.size - 4).checksum()
+            else { return false }
+            all = block.bytes.bytes.slice(0, 4).checksum(from: all)
+        }
+        return all == descriptor.blocksChecksum
+    }
+
     /// A segment whose table lies in `tableFile`, or nil if that does not verify.
     private func openTable(
         _ descriptor: TableDescriptor, in tableFile: FileHandle, segmentFile: FileHandle, _ head: SegmentHead,
@@ -85,7 +99,7 @@ struct SegmentOpener<S: Storage> {
         let runsAt = descriptor.tableOffset &+ UInt64(descriptor.blocksSize)
         let runs = try Memory(count: descriptor.runsSize)
         guard try storage.read(tableFile, at: runsAt, into: runs.bytes) == descriptor.runsSize,
-            runs.bytes.bytes.checksum() == descriptor.runsChecksum
+            runs.bytes.bytes.checksum() == descriptor.runsChecksum, try isWhole(descriptor, in: tableFile)
         else { return nil }
         let isSide = tableFile != segmentFile
         guard lends else {

@@ -27,6 +27,16 @@ enum SideFile {
         return nil
     }
 
+    static func exists<S: Storage>(_ id: UInt64, storage: S) throws(LogError) -> Bool {
+        do throws(LogError) {
+            storage.close(try storage.open(.offsetTable(id), .read))
+            return true
+        } catch {
+            if error.code == .notFound { return false }
+            throw error
+        }
+    }
+
     /// Writes the side file of a segment whose table is in memory. With `isDurable` it is synced before it gets its name.
     static func write<S: Storage>(
         _ segment: SegmentRef, end: SegmentEnd, highestTime: Int64, highestStamp: Int64, isClean: Bool, epoch: UInt64,

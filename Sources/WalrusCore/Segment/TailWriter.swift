@@ -37,7 +37,8 @@ struct TailWriter<S: Storage>: ~Copyable {
     init(storage: S, bufferSize: Int, reserveStep: UInt64, nextIndex: UInt64, highestStamp: Int64, lastTerm: UInt64)
         throws(LogError)
     {
-        let buffer = try Memory(count: bufferSize)
+        // The padding of a sync goes through the buffer, too, and may be a little more than a block.
+        let buffer = try Memory(count: max(bufferSize, 8192))
         self.storage = storage
         self.buffer = buffer
         self.reserveStep = reserveStep

@@ -52,6 +52,12 @@ import CWalrusPlatform
         unsafe wp_crc32(start, base, count)
     }
 
+    static func == (a: Bytes, b: Bytes) -> Bool {
+        guard a.count == b.count else { return false }
+        guard let first = unsafe a.base, let second = unsafe b.base else { return a.count == 0 }
+        return unsafe memcmp(first, second, a.count) == 0
+    }
+
     /// Whether every byte is 0.
     public var isZero: Bool {
         var offset = 0

@@ -16,6 +16,15 @@ import CWalrusPlatform
         unsafe bytes = MutableBytes(base, count: count)
     }
 
+    /// At an address that is a multiple of `alignment`, for reads past the page cache.
+    init(count: Int, alignment: Int) throws(LogError) {
+        var base: UnsafeMutableRawPointer? = nil
+        guard unsafe posix_memalign(&base, alignment, count > 0 ? count : 1) == 0, let base = unsafe base else {
+            throw LogError(.noMemory, "there is not enough memory for a buffer")
+        }
+        unsafe bytes = MutableBytes(base, count: count)
+    }
+
     deinit { unsafe free(bytes.base) }
 }
 

@@ -142,6 +142,10 @@ import CWalrusPlatform
         return at == .max ? nil : at
     }
 
+    public func openPastCache(_ name: FileName) -> FileHandle? {
+        try? SystemCalls.open(directory, name, flags: O_RDONLY | wp_direct(), mode: permissions)
+    }
+
     public func map(_ file: FileHandle, length: UInt64) throws(LogError) -> Mapping {
         guard let base = unsafe wp_map_file(file.descriptor, length) else {
             throw SystemCalls.failure("the file could not be mapped; see vm.max_map_count, or use zero_copy=false", nil)

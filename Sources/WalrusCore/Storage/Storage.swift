@@ -60,6 +60,10 @@ public protocol Storage: Sendable {
     /// The next offset from `offset` on where the file may hold something else than zeros, or nil.
     func nextData(_ file: FileHandle, from offset: UInt64) -> UInt64?
 
+    /// Opens a file so that reads at multiples of 4096, into memory so aligned, tell what the device holds, not what the page
+    /// cache shows. nil where that cannot be had.
+    func openPastCache(_ name: FileName) -> FileHandle?
+
     /// Maps `length` bytes of the file, which may be more than it has yet.
     func map(_ file: FileHandle, length: UInt64) throws(LogError) -> Mapping
 
