@@ -31,7 +31,7 @@ private func openLog(_ dir: UnsafePointer<CChar>, _ options: Options) throws(Log
     _ = try DiskLog.isThere(storage, options)
     if writes { try storage.lock() }
     do throws(LogError) {
-        return try DiskLog.open(storage, options) { () throws(LogError) in try storage.syncParent() }
+        return try DiskLog.open(storage, options)
     } catch {
         storage.unlock()
         throw error

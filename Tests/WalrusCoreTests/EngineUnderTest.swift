@@ -7,7 +7,7 @@ final class EngineUnderTest: LogUnderTest {
     private let log: Log<SimulatedDisk>
 
     init(_ disk: SimulatedDisk, _ options: Options) throws(LogError) {
-        log = try Log.open(disk, options) {}
+        log = try Log.open(disk, options)
     }
 
     var firstIndex: UInt64 { log.firstIndex }

@@ -70,7 +70,8 @@ extension DiskState {
                     operationNumber, journal.bytes + operation.data, operation.offset, operation.count, to: content, number,
                     plan)
             case .truncate:
-                unsafe apply(operationNumber, nil, operation.size, operation.sizeBefore - operation.size, to: content, number, plan)
+                unsafe apply(
+                    operationNumber, nil, operation.size, operation.sizeBefore - operation.size, to: content, number, plan)
             case .reserve: content.allocate(from: operation.offset, to: operation.count)
             default: break
             }

@@ -8,8 +8,8 @@
 # is enough. So it is complete rather than fast: it reads every byte of every live segment, and holds offset tables,
 # digests and side files, which a reader may do without, against the frames.
 #
-# Four outcomes: the entries; Damage, where something that had been durable is not there any more; NewerVersion; NotALog.
-# Entries that come before a Damage are whole and right.
+# Four outcomes: the entries; Damage, where something that had been durable is not there any more; NewerVersion;
+# NotALog. Entries that come before a Damage are whole and right.
 #
 # SPDX-License-Identifier: MIT
 """Reads the entries of a log directory, as docs/FORMAT.md describes it."""
@@ -373,15 +373,13 @@ def descriptor_of(data: bytes) -> Descriptor:
 
 class SideFile(NamedTuple):
     segment: int
-    clean: bool
-    epoch: int
-    base_index: int
+    clean: bool  # and it may be believed
     descriptor: Descriptor
     data: bytes
 
 
-def side_file(path: str, uuid: bytes, segment: Optional[Segment]) -> Tuple[Optional[SideFile], str]:
-    """A side file and "", or None and why it counts for nothing. segment: the one it must belong to, if that is known."""
+def side_file(path: str, slot: Slot, segment: Optional[Segment]) -> Tuple[Optional[SideFile], str]:
+    """A side file and "", or None and why it counts for nothing. segment: the one it must belong to, where known."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -394,12 +392,16 @@ def side_file(path: str, uuid: bytes, segment: Optional[Segment]) -> Tuple[Optio
     major, _minor, flags, own_uuid, own_id, salt, _reserved, base, epoch = struct.unpack_from("<HHI16sQIIQQ", data, 8)
     if major != 1:
         return None, "it has a newer version"
-    if own_uuid != uuid or own_id != int(os.path.basename(path)[:16], 16) or segment and salt != segment.salt:
+    if own_uuid != slot.uuid or own_id != int(os.path.basename(path)[:16], 16) or segment and salt != segment.salt:
         return None, "it belongs to another segment"
     descriptor = descriptor_of(data[64:128])
     if descriptor.table_offset != 512 or segment and segment.begin and base != segment.base:
         return None, "it does not describe this segment"
-    return SideFile(own_id, bool(flags & 1), epoch, base, descriptor, data), ""
+    clean = bool(flags & 1) and epoch == slot.epoch
+    if own_id == slot.cut_segment:
+        cut = slot.cut_end_index, slot.cut_end_offset, slot.cut_digest
+        clean = clean and cut == (descriptor.end_index, descriptor.end_offset, descriptor.digest)
+    return SideFile(own_id, clean, descriptor, data), ""
 
 
 # ---- The log ---------------------------------------------------------------------------------------------
@@ -444,6 +446,9 @@ class Log:
             raise NewerVersion(f"walrus.meta: entry format {self.slot.format}")
         self.records = records_of(data, offset, self.slot)
 
+    def _side_file(self, segment: Segment) -> Tuple[Optional[SideFile], str]:
+        return side_file(self._path(segment.name[:16] + ".idx"), self.slot, segment)
+
     # ---- Step 2: which segments are live
 
     def _choose_segments(self) -> None:
@@ -474,17 +479,16 @@ class Log:
         highest = self.segments[-1].id if self.segments else 0
         for name in os.listdir(self.directory):
             if re.fullmatch(r"[0-9a-f]{16}\.idx", name) and int(name[:16], 16) > highest:
-                side, _ = side_file(self._path(name), self.slot.uuid, None)
-                if side and side.clean and side.epoch == self.slot.epoch and side.segment >= self.slot.lowest:
+                side, _ = side_file(self._path(name), self.slot, None)
+                if side and side.clean and side.segment >= self.slot.lowest:
                     raise Damage(f"{name[:16]}.wal: the last segment is missing")
 
     def _refuse_lost_begin(self, segment: Segment) -> None:
         """A segment without a begin frame holds nothing, unless something says that it did."""
         # The base index is lost with the begin frame, so a claim counts where it reaches whatever the base was.
         base = 1 << 40
-        side, _ = side_file(self._path(segment.name[:16] + ".idx"), self.slot.uuid, segment)
-        is_clean = side is not None and side.clean and side.epoch == self.slot.epoch
-        if is_clean or segment.claim_from(FIRST_FRAME, base) >= base:
+        side, _ = self._side_file(segment)
+        if side and side.clean or segment.claim_from(FIRST_FRAME, base) >= base:
             raise Damage(f"{segment.name}: the begin frame does not verify, and entries behind it had been durable")
 
     def _check_chain(self) -> None:
@@ -522,7 +526,7 @@ class Log:
     def _scan(self, number: int) -> Tuple[Scan, bool]:
         """The frames of a live segment, and whether the log ends in it."""
         segment = self.segments[number]
-        side, why = side_file(self._path(segment.name[:16] + ".idx"), self.slot.uuid, segment)
+        side, why = self._side_file(segment)
         if why:
             self.found.append(f"{segment.name[:16]}.idx: counts for nothing: {why}")
         end, said_by = self._known_end(number, side)
@@ -555,7 +559,7 @@ class Log:
             return (begin.predecessor_end_index, begin.predecessor_end_offset, begin.predecessor_digest), following.name
         if slot.cut_segment == segment.id:
             return (slot.cut_end_index, slot.cut_end_offset, slot.cut_digest), "the cut"
-        if side and side.clean and side.epoch == slot.epoch:
+        if side and side.clean:
             descriptor = side.descriptor
             return (descriptor.end_index, descriptor.end_offset, descriptor.digest), "the clean side file"
         return None, ""
@@ -571,6 +575,9 @@ class Log:
                 self._refuse_lost_begin(later)
             if later.id == slot.cut_segment:
                 claim = max(claim, slot.cut_end_index - 1)
+            side = self._side_file(later)[0] if later.begin else None
+            if side and side.clean:
+                claim = max(claim, side.descriptor.end_index - 1)
         if claim >= scan.next_index:
             raise Damage(
                 f"{segment.name}: the frame at {scan.end} does not verify, and entries {scan.next_index} to {claim} "

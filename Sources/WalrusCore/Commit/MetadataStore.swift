@@ -1,6 +1,6 @@
 // MetadataStore.swift - the two slots of walrus.meta
 //
-// Each update writes and syncs one slot and then the other before it returns. So a damaged slot beside its predecessor was
+// Each update writes and syncs one slot, the one that can be done without, and then the other before it returns. So a damaged slot beside its predecessor was
 // never acknowledged, and a damaged slot beside its equal can be made good. Overwriting in place, it needs no
 // new space: a log can be cut on a full disk.
 
@@ -11,27 +11,31 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     private(set) var current: MetadataSlot
     /// The slots are not equal: an update was interrupted, or one is damaged. The next update makes them equal.
     private(set) var isInNeedOfRepair: Bool
+    /// The slot that an update writes first: the one that can be done without.
+    private var firstToWrite: Int
 
     static var slotOffsets: (UInt64, UInt64) { (0, UInt64(MetadataSlot.capacity)) }
 
-    /// Reads the slots of an existing log.
+    /// Reads the slots of an existing log. The file is the caller's to close: here and not in a deinit, which the optimiser
+    /// leaves out for generic types.
     ///
-    /// - Throws: `.notFound` if there is no log; `.corrupt` if neither slot is good; `.version`, `.format`, `.io`.
-    init(storage: S, writable: Bool) throws(LogError) {
+    /// - Throws: `.corrupt` if neither slot is good; `.version`, `.unsupported`, `.io`.
+    init(storage: S, file: FileHandle) throws(LogError) {
         let buffer = try Memory(count: MetadataSlot.capacity)
-        let file = try storage.open(.metadata, writable ? .write : .read)
         do throws(LogError) {
             let found = try MetadataStore.readBoth(storage, file, buffer.bytes)
             self.current = found.slot
-            self.isInNeedOfRepair = found.isUneven
+            self.isInNeedOfRepair = found.stale != nil
+            self.firstToWrite = found.stale ?? 0
         } catch {
-            storage.close(file)
             throw error.located(in: .metadata)
         }
         self.storage = storage
         self.file = file
         self.buffer = buffer
     }
+
+    func close() { storage.close(file) }
 
     private static func read(_ storage: S, _ file: FileHandle, _ offset: UInt64, _ buffer: MutableBytes) throws(LogError)
         -> MetadataSlot.Decoded
@@ -41,13 +45,16 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     }
 
     private static func readBoth(_ storage: S, _ file: FileHandle, _ buffer: MutableBytes) throws(LogError) -> (
-        slot: MetadataSlot, isUneven: Bool
+        slot: MetadataSlot, stale: Int?
     ) {
         let first = try read(storage, file, slotOffsets.0, buffer)
         let second = try read(storage, file, slotOffsets.1, buffer)
-        var isUneven = true
-        if case (.valid(let a), .valid(let b)) = (first, second) { isUneven = a.sequence != b.sequence }
-        return (try choose(first, second), isUneven)
+        let slot = try choose(first, second)
+        switch (first, second) {
+        case (.valid(let a), .valid(let b)): return (slot, a.sequence == b.sequence ? nil : a.sequence < b.sequence ? 0 : 1)
+        case (.valid, _): return (slot, 1)
+        default: return (slot, 0)
+        }
     }
 
     private static func choose(_ first: MetadataSlot.Decoded, _ second: MetadataSlot.Decoded) throws(LogError) -> MetadataSlot {
@@ -88,21 +95,24 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         next.encode(to: buffer.bytes)
         let bytes = buffer.bytes.bytes.slice(0, next.size)
         do throws(LogError) {
-            try storage.write(file, at: MetadataStore.slotOffsets.0, bytes, .empty)
-            try storage.sync(file)
-            try storage.write(file, at: MetadataStore.slotOffsets.1, bytes, .empty)
-            try storage.sync(file)
+            try write(bytes, slot: firstToWrite)
+            try write(bytes, slot: 1 - firstToWrite)
         } catch {
             throw error.located(in: .metadata)
         }
         current = next
         isInNeedOfRepair = false
+        firstToWrite = 0
+    }
+
+    private func write(_ bytes: Bytes, slot: Int) throws(LogError) {
+        let offset = slot == 0 ? MetadataStore.slotOffsets.0 : MetadataStore.slotOffsets.1
+        try storage.write(file, at: offset, bytes, .empty)
+        try storage.sync(file)
     }
 
     /// The metadata as it is on disk now, for a reader beside a writer.
     func reread() throws(LogError) -> MetadataSlot {
         try MetadataStore.readBoth(storage, file, buffer.bytes).slot
     }
-
-    deinit { storage.close(file) }
 }

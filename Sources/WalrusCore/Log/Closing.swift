@@ -50,6 +50,7 @@ extension Log {
                 writer.drop(segment, file: writer.tail.segment == segment ? writer.tail.file : .none)
             }
             writer.tail.clear(nextIndex: writer.tail.nextIndex)
+            writer.metadata.close()
         }
     }
 }

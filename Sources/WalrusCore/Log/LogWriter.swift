@@ -22,6 +22,8 @@ struct LogWriter<S: Storage>: ~Copyable {
     var unsynced = CArray<UnsyncedSegment>()
     /// Segment files that are no longer part of the log.
     var dead: CArray<UInt64>
+    /// Those that recovery left out and the slots do not yet say are dead.
+    var dropped: CArray<UInt64>
     /// No entry was ever appended: the first one may choose its index.
     var isVirgin: Bool
 

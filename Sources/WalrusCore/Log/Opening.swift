@@ -3,26 +3,26 @@
 extension Log {
     /// Opens the log in the storage's directory, creating it where the options allow. The storage is locked already if
     /// the log is to be written.
-    ///
-    /// `afterCreation` makes the directory's own name durable.
-    public static func open(_ storage: S, _ options: Options, afterCreation: () throws(LogError) -> Void) throws(LogError) -> Log<
-        S
-    > {
+    public static func open(_ storage: S, _ options: Options) throws(LogError) -> Log<S> {
         let started = storage.monotonic()
         if try !isThere(storage, options) {
             try create(storage)
             try storage.syncDirectory()
-            try afterCreation()
+            try storage.syncParent()
             options.diagnostics.log(.info) { $0.add("created a log") }
         }
         while true {
-            let metadata = try MetadataStore(storage: storage, writable: !options.readOnly)
-            let sequence = metadata.current.sequence
+            let file = try storage.open(.metadata, options.readOnly ? .read : .write)
+            var sequence: UInt64 = 0
             do throws(LogError) {
+                let metadata = try MetadataStore(storage: storage, file: file)
+                sequence = metadata.current.sequence
                 return try open(storage, options, metadata, started: started)
             } catch {
+                defer { storage.close(file) }
                 // A reader beside a writer may have seen half of a change: look again if there was one.
-                guard options.readOnly, try MetadataStore(storage: storage, writable: false).current.sequence != sequence
+                guard options.readOnly, sequence != 0,
+                    try MetadataStore(storage: storage, file: file).current.sequence != sequence
                 else { throw error }
             }
         }
@@ -146,11 +146,12 @@ extension Log {
         // Of a log whose front was never truncated the lowest segment says the first index.
         let first = slot.firstIndex != 0 ? slot.firstIndex : found.lowestBase
         var unsettled = Unsettled(
-            sideFile: nil, unproven: CArray(), cut: nil, hasDead: !options.readOnly && found.dead.count > 0,
+            sideFile: nil, unproven: CArray(), cut: nil, stale: CArray(), needsNames: !options.readOnly && !found.isClean,
             lastIndex: tail.nextIndex - 1)
         if !options.readOnly {
             if found.hasSideFile { unsettled.sideFile = found.tail?.segment.id }
             swap(&unsettled.unproven, &found.unproven)
+            swap(&unsettled.stale, &found.stale)
             if found.needsCut { unsettled.cut = tail.end }
         }
         found.report.duration = storage.monotonic() - started
@@ -158,12 +159,14 @@ extension Log {
         let nextIndex = max(tail.nextIndex, found.lostEnd)
         var dead = CArray<UInt64>()
         swap(&dead, &found.dead)
+        var dropped = CArray<UInt64>()
+        swap(&dropped, &found.dropped)
         let stock = try SegmentStock(
             maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID &+ 1)
         let writer = LogWriter(
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
             metadata: metadata, tail: tail,
-            dead: dead,
+            dead: dead, dropped: dropped,
             isVirgin: slot.firstIndex == 0 && found.tail == nil)
         return try Log(
             storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,

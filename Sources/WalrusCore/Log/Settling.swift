@@ -10,14 +10,16 @@ struct Unsettled: ~Copyable {
     /// The segment whose side file bears the mark of a clean close, or may do so again after a power cut.
     var sideFile: UInt64?
     var unproven: CArray<Unproven>
-    /// Where the log has to be cut.
+    /// Where the log has to be cut; before its first segment if that is no segment.
     var cut: SegmentEnd?
-    /// Segment files that hold nothing that counts.
-    var hasDead: Bool
+    /// Files that were being made and never came to anything.
+    var stale: CArray<FileName>
+    /// The log was not closed cleanly: names may be there that are not durable.
+    var needsNames: Bool
     /// Entries up to this one are there.
     var lastIndex: UInt64
 
-    var isNeeded: Bool { sideFile != nil || unproven.count > 0 || cut != nil || hasDead }
+    var isNeeded: Bool { sideFile != nil || unproven.count > 0 || cut != nil || needsNames }
 }
 
 extension Log {
@@ -40,19 +42,33 @@ extension Log {
             try unsettled.withLock { (todo) throws(LogError) in
                 if let id = todo.sideFile { try SideFile.clearCleanMark(id, storage: storage) }
                 for i in 0..<todo.unproven.count { try writeAgain(todo.unproven[i]) }
+                for i in 0..<todo.stale.count { try storage.remove(todo.stale[i]) }
+                if todo.needsNames {
+                    try storage.syncDirectory()
+                    try storage.syncParent()
+                }
+                // Files that an earlier cut dropped, or that were never begun, go before the slots forget about them; those that this
+                // cut drops go when it is recorded.
+                try writer.withLock { (writer) throws(LogError) in try writer.finishRemovals() }
                 if let cut = todo.cut {
                     try writer.withLock { (writer) throws(LogError) in
                         let highest = try stock.highestID()
                         try writer.metadata.update {
                             $0.epoch += 1
                             $0.cut = cut
-                            $0.cutHighest = highest
+                            $0.cutHighest = cut.id == 0 ? 0 : highest
+                            if cut.id == 0 { $0.lowestSegment = highest + 1 }
                             $0.highestSegment = highest
                         }
                     }
                 }
-                // A file that was never begun must not lie between two that were.
-                if todo.hasDead { try writer.withLock { (writer) throws(LogError) in try writer.finishRemovals() } }
+                try writer.withLock { (writer) throws(LogError) in
+                    for i in 0..<writer.dropped.count { try writer.dead.append(writer.dropped[i]) }
+                    writer.dropped.removeLast(writer.dropped.count)
+                    try writer.finishRemovals()
+                    // With padding, the block in which the log ends may hold what is acknowledged from now on.
+                    if options.syncPadding > 0 && writer.tail.endOffset % options.syncPadding != 0 { writer.tail.freeze() }
+                }
                 commit.setDurable(max(commit.durableIndex, todo.lastIndex))
             }
         } catch {

@@ -56,13 +56,20 @@ struct Recovery<S: Storage>: ~Copyable {
 
     // What is found
     var live = CArray<UInt64>()
+    /// Files that count for nothing: the slots say so, or they were never begun.
     var dead = CArray<UInt64>()
+    /// Segments above a place where the log has to be cut. The slots do not say so yet.
+    var dropped = CArray<UInt64>()
+    /// Files that were being made.
+    var stale = CArray<FileName>()
     var unproven = CArray<Unproven>()
     var highestID: UInt64 = 0
     private var highestSideFile: UInt64 = 0
     var tail: RecoveredTail?
     /// The tail ends where bytes lie behind its end, and no cut says so yet.
     var needsCut = false
+    /// The log was closed cleanly, and its tail needed no scan.
+    private(set) var isClean = false
     /// The tail has a side file. Even one that bears no clean mark may do so again after a power cut, as long as its loss was not synced.
     var hasSideFile = false
     var durableIndex: UInt64 = 0
@@ -91,6 +98,10 @@ struct Recovery<S: Storage>: ~Copyable {
         highestID = max(metadata.highestSegment, live.last ?? 0, dead.last ?? 0)
         try refuseLostTail()
         try findTail()
+        if dropped.count > 0 {
+            needsCut = true
+            tail?.isOpen = false
+        }
         if let tail { hasSideFile = try SideFile.exists(tail.segment.id, storage: storage) }
         report.durableIndex = durableIndex
         if options.recovery != .salvage {
@@ -104,8 +115,12 @@ struct Recovery<S: Storage>: ~Copyable {
     private mutating func listSegments() throws(LogError) {
         var found = CArray<UInt64>()
         try storage.list { (name) throws(LogError) in
-            if case .segment(let id)? = name { try found.append(id) }
-            if case .offsetTable(let id)? = name { highestSideFile = max(highestSideFile, id) }
+            switch name {
+            case .segment(let id): try found.append(id)
+            case .offsetTable(let id): highestSideFile = max(highestSideFile, id)
+            case .segmentInProgress, .offsetTableInProgress, .metadataInProgress: if let name { try stale.append(name) }
+            default: break
+            }
         }
         found.sort { $0 }
         for i in 0..<found.count {
@@ -144,10 +159,15 @@ struct Recovery<S: Storage>: ~Copyable {
                 throw corruption(
                     id, from: SegmentHeader.firstFrame, index: max(metadata.firstIndex, 1), upTo: clean.endIndex &- 1)
             }
+            if head == nil, metadata.cut.id == id, options.recovery != .salvage {
+                throw corruption(
+                    id, from: SegmentHeader.firstFrame, index: max(metadata.firstIndex, 1), upTo: metadata.cut.endIndex &- 1)
+            }
             // Never begun, begun by a step that was never finished, or its first frame is torn.
             if head == nil { try refuseDurableFrames(id, file, header) }
             live.removeLast(1)
-            try dead.append(id)
+            // Below one that was dropped it may be that one's predecessor, and must not go before the slots say so.
+            if dropped.count > 0 { try dropped.append(id) } else { try dead.append(id) }
         }
     }
 
@@ -260,6 +280,7 @@ struct Recovery<S: Storage>: ~Copyable {
         if isOpen { isOpen = try isZero(file, from: end.endOffset) }
         try keepTail(id, file, head, table, at: point, isOpen: isOpen, fileSize: size)
         durableIndex = end.endIndex &- 1
+        isClean = true
         return true
     }
 
@@ -298,7 +319,8 @@ struct Recovery<S: Storage>: ~Copyable {
         let stop = try scan.run(to: knownEnd?.endOffset)
         report.segmentsScanned += 1
         var isOpen = false
-        var claim = max(scan.claim, claimOfDropped)
+        // What was below the first index had been durable before that was recorded.
+        var claim = max(scan.claim, claimOfDropped, max(metadata.firstIndex, 1) - 1)
         if let knownEnd {
             // Everything below it was durable before it was recorded.
             claim = max(claim, knownEnd.endIndex &- 1)
@@ -325,13 +347,13 @@ struct Recovery<S: Storage>: ~Copyable {
             return false
         }
         durableIndex = min(claim, point.index - 1)
-        if durableIndex < point.index - 1 || point.index == head.begin.baseIndex {
-            let known = durableIndex + 1
+        if knownEnd == nil {
+            // From the last proven entry on: control frames may follow it that are not proven.
             let from =
-                known > head.begin.baseIndex
+                durableIndex >= head.begin.baseIndex
                 ? UInt64(
                     scan.table.blockBytes.u32(
-                        TableBlock.position(of: UInt32(truncatingIfNeeded: known - head.begin.baseIndex)))) << 3
+                        TableBlock.position(of: UInt32(truncatingIfNeeded: durableIndex - head.begin.baseIndex)))) << 3
                 : SegmentHeader.firstFrame
             try unproven.append(Unproven(id: id, from: from, to: point.offset))
         }
@@ -454,7 +476,7 @@ struct Recovery<S: Storage>: ~Copyable {
     private mutating func dropSegments(above id: UInt64) throws(LogError) {
         while let last = live.last, last > id {
             live.removeLast(1)
-            try dead.append(last)
+            try dropped.append(last)
         }
     }
 }

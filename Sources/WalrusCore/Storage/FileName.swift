@@ -1,7 +1,7 @@
 // FileName.swift - the files that a log is made of, and their names
 
 /// A file of the log. Names are made from it at the system call, so the engine handles no strings.
-public enum FileName: Equatable, Sendable {
+public enum FileName: Equatable, Sendable, BitwiseCopyable {
     case lock
     case metadata
     case metadataInProgress
@@ -10,8 +10,8 @@ public enum FileName: Equatable, Sendable {
     case offsetTable(UInt64)
     case offsetTableInProgress(UInt64)
 
-    /// Longest name, with its NUL.
-    static var capacity: Int { 24 }
+    /// Room for any name, with its NUL.
+    static var capacity: Int { 32 }
 
     /// Calls `body` with the name as bytes, without a NUL.
     public func forEachByte(_ body: (UInt8) -> Void) {

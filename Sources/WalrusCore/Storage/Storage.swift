@@ -76,6 +76,9 @@ public protocol Storage: Sendable {
     /// Must not return until renames, removals and new files are on stable storage.
     func syncDirectory() throws(LogError)
 
+    /// Must not return until the directory's own name is on stable storage.
+    func syncParent() throws(LogError)
+
     /// Nanoseconds since 1970 UTC. May run backwards.
     func realtime() -> Int64
     /// Nanoseconds from some start. Never runs backwards.
