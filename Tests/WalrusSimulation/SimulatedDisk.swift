@@ -529,6 +529,8 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         for _ in 0..<foreignFiles { try body(nil) }
     }
 
+    public func mayGrow(to size: UInt64) -> Bool { true }
+
     /// The directory's own name is outside the model.
     public func syncParent() throws(LogError) {}
 

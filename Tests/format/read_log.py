@@ -497,9 +497,13 @@ class Log:
             before = self.segments[number - 1] if number else None
             begin = segment.begin
             if not begin:
-                if not before:
-                    raise Damage(f"{segment.name}: the begin frame of the first segment does not verify")
-                continue  # seen to where the one before ends
+                if before:
+                    continue  # seen to where the one before ends
+                if self._claim_of(0) >= max(slot.first_index, 1):
+                    raise Damage(f"{segment.name}: the begin frame does not verify, and entries behind it were durable")
+                self.found += [f"{nothing.name}: behind the end of the log" for nothing in self.segments]
+                self.segments = []
+                break
             if begin.epoch > slot.epoch:
                 raise Damage(f"{segment.name}: its epoch never came, and segments follow it")
             follows = begin.predecessor == before.id if before else begin.predecessor < slot.lowest
@@ -566,23 +570,29 @@ class Log:
 
     def _check_tear(self, number: int, scan: Scan) -> None:
         """What stood behind the last frame that verifies must not have been durable."""
-        segment, slot = scan.segment, self.slot
-        claim = max(scan.claim, segment.claim_from(scan.end, segment.base), slot.first_index - 1)
-        for later in self.segments[number + 1 :]:
-            if later.begin:
-                claim = max(claim, later.begin.durable_index, later.claim_from(FIRST_FRAME, later.base))
-            else:
-                self._refuse_lost_begin(later)
-            if later.id == slot.cut_segment:
-                claim = max(claim, slot.cut_end_index - 1)
-            side = self._side_file(later)[0] if later.begin else None
-            if side and side.clean:
-                claim = max(claim, side.descriptor.end_index - 1)
+        segment = scan.segment
+        claim = max(scan.claim, segment.claim_from(scan.end, segment.base), self.slot.first_index - 1)
+        claim = max(claim, self._claim_of(number + 1))
         if claim >= scan.next_index:
             raise Damage(
                 f"{segment.name}: the frame at {scan.end} does not verify, and entries {scan.next_index} to {claim} "
                 "had been durable"
             )
+
+    def _claim_of(self, number: int) -> int:
+        """The highest index that the live segments from this one on, or what is told of them, say was durable."""
+        claim = 0
+        for segment in self.segments[number:]:
+            if segment.id == self.slot.cut_segment:
+                claim = max(claim, self.slot.cut_end_index - 1)
+            if not segment.begin:
+                self._refuse_lost_begin(segment)
+                continue
+            claim = max(claim, segment.begin.durable_index, segment.claim_from(FIRST_FRAME, segment.base))
+            side, _ = self._side_file(segment)
+            if side and side.clean:
+                claim = max(claim, side.descriptor.end_index - 1)
+        return claim
 
     def _check_tables(self, scan: Scan, side: Optional[SideFile]) -> None:
         """Holds footer and side file against the frames. What is wrong with them is told and costs nothing."""

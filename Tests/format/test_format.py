@@ -1,7 +1,7 @@
 # test_format.py - docs/FORMAT.md and libwalrus say the same
 #
 # Run by scripts/test-format. read_log.py is written from the page alone; the library is written in Swift. Whatever one
-# of them makes of a directory (a golden one, random ones, crashed, cut and damaged ones), the other must make of it, too.
+# of them makes of a directory (golden, random, crashed, cut and damaged ones), the other must make of it, too.
 # A failure names the seed; WALRUS_TEST_SEED repeats it.
 #
 # SPDX-License-Identifier: MIT

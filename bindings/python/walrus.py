@@ -651,8 +651,10 @@ _untrack.argtypes = [ctypes.py_object]
 _untrack.restype = None
 
 
-def _lent_view(entry: _CEntry) -> memoryview:
-    """A read-only view of the bytes that entry was lent; it is given back when the last view is gone."""
+def _lent_view(lent: _CEntry) -> memoryview:
+    """A read-only view of the bytes that lent was given; they are given back when the last view is gone."""
+    # A copy of the struct: giving back zeroes it, and an entry of 0 bytes is given back at once.
+    entry = _CEntry.from_buffer_copy(lent)
     pin = _Pin()
     pin.entry = entry
     _untrack(pin)

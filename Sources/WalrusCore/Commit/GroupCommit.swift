@@ -57,12 +57,17 @@ final class GroupCommit: Sendable {
         mutex.unlock()
     }
 
-    /// Runs `body` with the lead.
-    func lead<Result>(_ body: () throws(LogError) -> Result) throws(LogError) -> Result {
+    /// Runs `body` with the lead. After shutdown only for `close`.
+    func lead<Result>(isClosing: Bool = false, _ body: () throws(LogError) -> Result) throws(LogError) -> Result {
         mutex.lock()
         waitingToLead.add(1, ordering: .relaxed)
         while hasLeader.load(ordering: .relaxed) { changed.wait(mutex) }
         waitingToLead.subtract(1, ordering: .relaxed)
+        if isClosed && !isClosing {
+            changed.wakeAll()
+            mutex.unlock()
+            throw GroupCommit.closedError
+        }
         hasLeader.store(true, ordering: .relaxed)
         mutex.unlock()
         defer {
@@ -99,6 +104,10 @@ final class GroupCommit: Sendable {
             if isPoisoned {
                 mutex.unlock()
                 throw GroupCommit.poisonedError
+            }
+            if isClosed {
+                mutex.unlock()
+                throw GroupCommit.closedError
             }
             if hasLeader.load(ordering: .relaxed) || waitingToLead.load(ordering: .relaxed) > 0 {
                 changed.wait(mutex)

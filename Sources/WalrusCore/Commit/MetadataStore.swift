@@ -76,6 +76,9 @@ public struct MetadataStore<S: Storage>: ~Copyable {
 
     /// Makes a log's first metadata, under a temporary name until it is durable. The caller syncs the directory.
     static func create(_ slot: MetadataSlot, storage: S) throws(LogError) {
+        guard storage.mayGrow(to: slotOffsets.1 + 4096) else {
+            throw LogError(.noSpace, "the process's file-size limit (RLIMIT_FSIZE) leaves no room for a log", file: .metadata)
+        }
         let file = try storage.open(.metadataInProgress, .create)
         defer { storage.close(file) }
         let block = try Memory(count: 4096)

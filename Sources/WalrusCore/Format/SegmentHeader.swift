@@ -45,6 +45,8 @@ struct SegmentHeader {
         target.store32(target.bytes.slice(0, 60).checksum(), 60)
     }
 
+    static func salt(in source: Bytes) -> UInt32 { source.u32(40) }
+
     /// Whether bytes look like a segment's, good or damaged.
     static func isOne(_ source: Bytes) -> Bool { source.count >= 8 && source.u64(0) == magic }
 

@@ -21,15 +21,13 @@ extension Log {
             do throws(WriteFailure) {
                 first = try writer.append(records, durableIndex: commit.durableIndex)
             } catch {
-                if !error.isHarmless { poison(error.error) }
-                throw error.error
+                throw error.isHarmless ? error.error : poison(error.error)
             }
             if policy == .system {
                 do throws(LogError) {
                     try writer.tail.flush()
                 } catch {
-                    poison(error)
-                    throw error
+                    throw poison(error)
                 }
             }
             if wasVirgin { self.first.store(first, ordering: .releasing) }
@@ -83,8 +81,7 @@ extension Log {
             if files.count > 0 { try writer.withLock { $0.forgetUnsynced(files.count) } }
             commit.setDurable(max(commit.durableIndex, target))
         } catch {
-            poison(error)
-            throw error
+            throw poison(error)
         }
     }
 

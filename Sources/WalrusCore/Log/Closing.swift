@@ -6,7 +6,7 @@ extension Log {
     /// Ends the log. It must not be used again, whatever this throws.
     public func close() throws(LogError) {
         let forked = wasForked
-        commit.setClosed()
+        if !forked { commit.setClosed() }
         storage.background.stop(inForkedChild: forked)
         // In a forked child the files are the parent's affair, their descriptors are closed already, and a lock may
         // be held for ever by a thread that did not come along.
@@ -17,7 +17,7 @@ extension Log {
         options.diagnostics.log(.info) { $0.add("closing the log") }
         // Nothing was written: the log is as clean, or as unclean, as it was.
         if isUnsettled.load(ordering: .acquiring) { return }
-        try commit.lead { () throws(LogError) in
+        try commit.lead(isClosing: true) { () throws(LogError) in
             try syncWithLead()
             removeDead()
             // From here on a failure costs the next open a scan, nothing else.
@@ -52,12 +52,5 @@ extension Log {
             writer.tail.clear(nextIndex: writer.tail.nextIndex)
             writer.metadata.close()
         }
-    }
-}
-
-extension TablePlace {
-    var isMemory: Bool {
-        if case .memory = self { return true }
-        return false
     }
 }

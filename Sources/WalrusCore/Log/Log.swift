@@ -96,10 +96,15 @@ public final class Log<S: Storage>: @unchecked Sendable {
         if commit.isPoisoned { throw GroupCommit.poisonedError }
     }
 
-    /// From now on nothing is acknowledged: what is on the disk is no longer known.
-    func poison(_ error: LogError) {
+    /// From now on nothing is acknowledged: what is on the disk is no longer known. Returns the error as the caller is to be told
+    /// of it: "no space" and "no memory" would mean that nothing had happened.
+    @discardableResult
+    func poison(_ cause: LogError) -> LogError {
+        var error = cause
+        if error.code != .corrupt && error.code != .poisoned { error.code = .io }
         commit.setPoisoned()
         options.diagnostics.log(.error, "a write or sync failed, and the log takes no more writes", error)
+        return error
     }
 
     public func shutdown() throws(LogError) {

@@ -24,6 +24,8 @@ struct LogWriter<S: Storage>: ~Copyable {
     var dead: CArray<UInt64>
     /// Those that recovery left out and the slots do not yet say are dead.
     var dropped: CArray<UInt64>
+    /// Background work failed: it is tried again once the log has rotated, not at each append.
+    var hasUpkeepFailed = false
     /// No entry was ever appended: the first one may choose its index.
     var isVirgin: Bool
 
@@ -57,66 +59,85 @@ struct LogWriter<S: Storage>: ~Copyable {
     /// Checks everything that can be wrong with the records and makes room for them.
     @inline(__always)
     private mutating func admit<R: Records>(_ records: R, durableIndex: UInt64) throws(LogError) {
-        var needed: UInt64 = 0
         var expected = tail.nextIndex
-        var run = tail.run
-        var term = tail.lastTerm
-        var hasNewRun = false
         for i in 0..<records.count {
             let record = try records.record(i)
             if record.payload.count > options.maxEntrySize {
                 throw LogError(.tooLarge, "the entry is larger than max_entry_size", index: expected)
             }
-            if record.index != 0 && record.index != expected {
-                guard isVirgin && i == 0 else {
-                    throw LogError(
-                        .outOfOrder, "the record's index is not the next one", index: record.index, lastIndex: expected)
-                }
-                guard record.index <= Limits.highestIndex else {
-                    throw LogError(.invalid, "the record's index is above 2^63", index: record.index)
-                }
-                expected = record.index
-            }
+            if record.index != 0 && record.index != expected { expected = try firstIndex(record.index, i, expected) }
             guard expected < .max - 1 else { throw LogError(.tooLarge, "the log has no more indexes") }
-            needed &+= UInt64(FrameHeader.frameSize(record.payload.count))
-            term = record.term ?? term
-            if let time = record.time {
-                if term != run.term || run.distance(of: time) >= FrameHeader.timeRange {
-                    needed &+= UInt64(FrameHeader.frameSize(Run.payloadSize))
-                    run = Run(relativeIndex: 0, term: term, around: time)
-                    hasNewRun = true
-                }
-            } else if term != run.term || hasNewRun {
-                needed &+= UInt64(FrameHeader.frameSize(Run.payloadSize))
-                run.term = term
-                hasNewRun = true
-            }
             expected &+= 1
-            if needed > Limits.batchSize { throw LogError(.tooLarge, "the batch takes up more than 2 GiB") }
         }
-        needed &+= UInt64(TailWriter<S>.controlSize) &+ UInt64(records.count >> 10) &* 32
+        let needed = try space(for: records, behind: tail.run, term: tail.lastTerm)
         let end = tail.endOffset &+ needed
         if tail.isOpen && end <= tail.capacity {
             try tail.reserve(to: end)
         } else {
-            try rotate(for: records, needed: needed, durableIndex: durableIndex)
+            try rotate(for: records, durableIndex: durableIndex)
         }
+    }
+
+    /// The index that a record names although it is not the next one: allowed for the very first entry alone.
+    @inline(never)
+    private func firstIndex(_ index: UInt64, _ i: Int, _ expected: UInt64) throws(LogError) -> UInt64 {
+        guard isVirgin && i == 0 else {
+            throw LogError(.outOfOrder, "the record's index is not the next one", index: index, lastIndex: expected)
+        }
+        guard index <= Limits.highestIndex else { throw LogError(.invalid, "the record's index is above 2^63", index: index) }
+        return index
+    }
+
+    /// The most bytes that the records' frames can take up behind a run, control frames included.
+    @inline(__always)
+    private func space<R: Records>(for records: R, behind first: Run, term last: UInt64) throws(LogError) -> UInt64 {
+        let runSize = UInt64(FrameHeader.frameSize(Run.payloadSize))
+        var needed: UInt64 = 0
+        var run = first
+        var term = last
+        var hasNewRun = false
+        var wasStamped = false
+        for i in 0..<records.count {
+            let record = try records.record(i)
+            needed &+= UInt64(FrameHeader.frameSize(record.payload.count))
+            term = record.term ?? term
+            // What a stamp will be is not known yet, so each change between given times and stamps may cost a run.
+            if let time = record.time {
+                if term != run.term || wasStamped || run.distance(of: time) >= FrameHeader.timeRange {
+                    needed &+= runSize
+                    run = Run(relativeIndex: 0, term: term, around: time)
+                    hasNewRun = true
+                }
+                wasStamped = false
+            } else {
+                if term != run.term || hasNewRun || (i > 0 && !wasStamped) {
+                    needed &+= runSize
+                    run.term = term
+                    hasNewRun = true
+                }
+                wasStamped = true
+            }
+            if needed > Limits.batchSize { throw LogError(.tooLarge, "the batch takes up more than 2 GiB") }
+        }
+        return needed &+ UInt64(TailWriter<S>.controlSize) &+ UInt64(records.count >> 10 &+ 1) &* 32 &+ 2 &* options.syncPadding
     }
 
     // ---- Rotation
 
     /// Begins a new segment that has room for the records. What was the tail is flushed and sealed.
     @inline(never)
-    private mutating func rotate<R: Records>(for records: R, needed: UInt64, durableIndex: UInt64) throws(LogError) {
+    private mutating func rotate<R: Records>(for records: R, durableIndex: UInt64) throws(LogError) {
         let first = try records.record(0)
         let time = first.time ?? tail.stamp()
         let baseIndex = isVirgin && first.index != 0 ? first.index : tail.nextIndex
+        let run = Run(relativeIndex: 0, term: first.term ?? tail.lastTerm, around: time)
+        let needed = try space(for: records, behind: run, term: run.term)
         try segments.reserveSlot()
         try unsynced.reserve(1)
         try tail.flush()
         let begin = BeginPayload(
             baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end,
-            run: Run(relativeIndex: 0, term: first.term ?? tail.lastTerm, around: time), highestTime: tail.highestTime,
+            run: run, highestTime: tail.highestTime,
             highestStamp: tail.highestStamp, durableIndex: durableIndex)
         let capacity = max(options.capacity, SegmentHead.end + needed)
         let least = (SegmentHead.end + needed + 4095) & ~4095
@@ -132,6 +153,8 @@ struct LogWriter<S: Storage>: ~Copyable {
         }
         let segment = try makeSegment(prepared, begin, capacity: capacity)
         isUsed = true
+        stock.begun()
+        hasUpkeepFailed = false
         finishTail()
         let slot = SegmentSlot(id: prepared.id, baseIndex: baseIndex, segment: segment)
         if let old = try segments.append(slot, detaching: tail.segment?.id) {

@@ -141,7 +141,7 @@ extension Log {
         if let last = found.tail {
             tail.resume(
                 last.segment, file: last.file, at: last.end, isOpen: last.isOpen && !options.readOnly,
-                capacity: options.capacity, reservedEnd: max(last.fileSize, last.end.offset))
+                capacity: options.capacity, reservedEnd: last.end.offset)
         }
         // Of a log whose front was never truncated the lowest segment says the first index.
         let first = slot.firstIndex != 0 ? slot.firstIndex : found.lowestBase

@@ -72,8 +72,7 @@ extension Log {
                 commit.setDurable(max(commit.durableIndex, todo.lastIndex))
             }
         } catch {
-            poison(error)
-            throw error
+            throw poison(error)
         }
         isUnsettled.store(false, ordering: .releasing)
     }
@@ -111,6 +110,15 @@ extension Log {
             try storage.sync(file)
         } catch {
             throw error.located(in: .segment(part.id))
+        }
+        // Between the scan at open and here the cache may have let go of pages that never reached the disk.
+        let (other, head) = try SegmentOpener(storage: storage, logID: logID, lends: false).openHead(part.id)
+        defer { storage.close(other) }
+        var scan = try SegmentScan(storage: storage, file: other, head: head, capacity: 0)
+        guard case .atLimit = try scan.run(to: part.to) else {
+            throw LogError(
+                .corrupt, "what could be read after a crash was never on the disk; close the log and open it again",
+                file: .segment(part.id), offset: scan.point.offset, index: scan.point.index)
         }
     }
 }

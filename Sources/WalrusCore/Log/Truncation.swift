@@ -38,10 +38,12 @@ extension Log {
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             // An append may have come between the sync and this lock: it goes with the rest.
+            try writer.dead.reserve(segments.count + 2)
+            let (spare, highest) = try stock.clear()
+            defer { if let spare { bury(spare, &writer) } }
             do throws(LogError) {
                 // Only the newest cut says in the slots which files are dead: those of an earlier one have to go first.
                 try writer.finishRemovals()
-                let highest = try stock.highestID()
                 let highestStamp = writer.tail.highestStamp
                 try writer.metadata.update {
                     $0.epoch += 1
@@ -51,21 +53,23 @@ extension Log {
                     $0.highestStamp = max($0.highestStamp, highestStamp)
                 }
             } catch {
-                poison(error)
-                throw error
+                throw poison(error)
             }
-            structure.add(1, ordering: .acquiringAndReleasing)
             next.store(end.index, ordering: .releasing)
-            dropSpare(&writer)
+            structure.add(1, ordering: .acquiringAndReleasing)
             let tailFile = writer.tail.segment == segment ? writer.tail.file : .none
-            try dropSegments(above: segment.id, &writer)
+            dropSegments(above: segment.id, &writer)
+            // If it was rotated away meanwhile it waits for a sync that it has had, as far as it still counts.
+            dropUnsynced(from: segment.id, &writer)
             // Between pin and here the table may have evicted it, and another reader may have opened it anew.
             var last = segment
             if let open = segments.pinOpen(segment.id) {
                 last = open
                 storage.close(open.release())
             } else {
-                kept = try segments.install(segment) == nil
+                let unwanted = try segments.install(segment)
+                kept = unwanted != segment
+                if kept, let unwanted { storage.close(unwanted.release()) }
             }
             last.shrink(toEnd: end)
             writer.tail.resume(
@@ -126,6 +130,7 @@ extension Log {
             storage.close(segment.release())
             let highest = try stock.highestID()
             try writer.withLock { (writer) throws(LogError) in
+                try writer.dead.reserve(segments.count + 2)
                 do throws(LogError) {
                     try writer.metadata.update {
                         $0.firstIndex = index
@@ -133,13 +138,12 @@ extension Log {
                         $0.highestSegment = max($0.highestSegment, highest)
                     }
                 } catch {
-                    poison(error)
-                    throw error
+                    throw poison(error)
                 }
-                structure.add(1, ordering: .acquiringAndReleasing)
                 self.first.store(index, ordering: .releasing)
+                structure.add(1, ordering: .acquiringAndReleasing)
                 while let slot = try segments.takeOut(atFront: true, if: { slot, _ in slot.id < lowest }) {
-                    try bury(slot, &writer)
+                    bury(slot, &writer)
                 }
                 structure.add(1, ordering: .acquiringAndReleasing)
             }
@@ -164,7 +168,9 @@ extension Log {
     private func dropEverything(nextIndex: UInt64) throws(LogError) {
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
-            let highest = try stock.highestID()
+            try writer.dead.reserve(segments.count + 2)
+            let (spare, highest) = try stock.clear()
+            defer { if let spare { bury(spare, &writer) } }
             let highestStamp = writer.tail.highestStamp
             let lastTerm = writer.tail.lastTerm
             do throws(LogError) {
@@ -179,14 +185,13 @@ extension Log {
                     $0.lastTerm = lastTerm
                 }
             } catch {
-                poison(error)
-                throw error
+                throw poison(error)
             }
-            structure.add(1, ordering: .acquiringAndReleasing)
             first.store(nextIndex, ordering: .releasing)
             next.store(nextIndex, ordering: .releasing)
-            dropSpare(&writer)
-            try dropSegments(above: 0, &writer)
+            structure.add(1, ordering: .acquiringAndReleasing)
+            dropSegments(above: 0, &writer)
+            dropUnsynced(from: 0, &writer)
             writer.tail.clear(nextIndex: nextIndex)
             writer.isVirgin = false
             structure.add(1, ordering: .acquiringAndReleasing)
@@ -194,29 +199,29 @@ extension Log {
         }
     }
 
-    // ---- Segments that are no longer part of the log
+    // ---- Segments that are no longer part of the log. The list of dead ones has room for them.
 
-    private func dropSpare(_ writer: inout LogWriter<S>) {
-        guard let spare = try? stock.clear().spare else { return }
-        storage.close(spare.file)
-        try? writer.dead.append(spare.id)
+    private func dropSegments(above id: UInt64, _ writer: inout LogWriter<S>) {
+        while let slot = try? segments.takeOut(atFront: false, if: { slot, _ in slot.id > id }) { bury(slot, &writer) }
     }
 
-    private func dropSegments(above id: UInt64, _ writer: inout LogWriter<S>) throws(LogError) {
-        while let slot = try segments.takeOut(atFront: false, if: { slot, _ in slot.id > id }) {
-            try bury(slot, &writer)
-        }
-        while let last = writer.unsynced.last, last.segment.id > id {
+    private func dropUnsynced(from id: UInt64, _ writer: inout LogWriter<S>) {
+        while let last = writer.unsynced.last, last.segment.id >= id {
             writer.drop(last.segment, file: last.file)
             writer.unsynced.removeLast(1)
         }
     }
 
-    private func bury(_ slot: SegmentSlot, _ writer: inout LogWriter<S>) throws(LogError) {
+    private func bury(_ slot: SegmentSlot, _ writer: inout LogWriter<S>) {
         if let segment = slot.segment {
             let isTail = writer.tail.segment == segment
             writer.drop(segment, file: isTail ? writer.tail.file : .none)
         }
-        try writer.dead.append(slot.id)
+        try? writer.dead.append(slot.id)
+    }
+
+    private func bury(_ spare: PreparedSegment, _ writer: inout LogWriter<S>) {
+        storage.close(spare.file)
+        try? writer.dead.append(spare.id)
     }
 }

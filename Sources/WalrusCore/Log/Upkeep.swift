@@ -6,7 +6,7 @@ extension LogWriter {
 
     /// Whether the background has something to do. Looked at after each append.
     @inline(__always)
-    var wantsUpkeep: Bool { wantsSpare || dead.count > 0 || unsynced.count > 0 }
+    var wantsUpkeep: Bool { !hasUpkeepFailed && (wantsSpare || dead.count > 0 || unsynced.count > 0) }
 
     /// The next segment is made when this one is half full: a small log never pays for it.
     @inline(__always)
@@ -26,8 +26,18 @@ extension Log {
 
     private func prepareSpare() {
         let isWanted = (try? writer.withLock { $0.wantsSpare }) ?? false
-        // Where it fails, the append that needs the segment tries again and says why.
-        if isWanted { try? stock.fill(reservedEnd: options.capacity) }
+        guard isWanted else { return }
+        do throws(LogError) {
+            try stock.fill(reservedEnd: options.capacity)
+        } catch {
+            // The append that needs the segment tries again and says why.
+            pauseUpkeep(error)
+        }
+    }
+
+    private func pauseUpkeep(_ error: LogError) {
+        try? writer.withLock { $0.hasUpkeepFailed = true }
+        options.diagnostics.log(.warn, "work in the background failed and is put off", error)
     }
 
     /// Removes the files of segments that are no longer part of the log.
@@ -44,7 +54,9 @@ extension Log {
             }
             try storage.syncDirectory()
         } catch {
-            return  // They stay in the list, and are found at the next open at the latest.
+            // They stay in the list, and are found at the next open at the latest.
+            pauseUpkeep(error)
+            return
         }
         try? writer.withLock { writer in
             var kept = 0

@@ -73,7 +73,7 @@ struct Recovery<S: Storage>: ~Copyable {
     /// The tail has a side file. Even one that bears no clean mark may do so again after a power cut, as long as its loss was not synced.
     var hasSideFile = false
     var durableIndex: UInt64 = 0
-    /// The highest index that a segment declared durable which was dropped because an older one is torn; 0: none was.
+    /// The highest index that a segment declared durable which was dropped because an older one is torn.
     private var claimOfDropped: UInt64 = 0
     /// Where a log ended whose last segment is lost, for salvage; else 0.
     private(set) var lostEnd: UInt64 = 0
@@ -141,9 +141,17 @@ struct Recovery<S: Storage>: ~Copyable {
             let file = try openFile(id)
             var isKept = false
             defer { if !isKept { storage.close(file) } }
-            let (header, head) = try SegmentHead.read(file, id: id, logID: metadata.logID, storage: storage)
+            guard let (header, head) = try readHead(file, id) else {
+                live.removeLast(1)
+                try dead.append(id)
+                continue
+            }
             let clean = try cleanEnd(id, header)
-            if let head, head.begin.epoch <= metadata.epoch {
+            if let head, head.begin.epoch > metadata.epoch, options.recovery != .salvage {
+                throw LogError(
+                    .corrupt, "walrus.meta is older than the log; restore the newest copy of it", file: .metadata)
+            }
+            if let head {
                 if let clean, try openClean(clean, id, file, head) {
                     isKept = true
                     return
@@ -167,7 +175,24 @@ struct Recovery<S: Storage>: ~Copyable {
             if head == nil { try refuseDurableFrames(id, file, header) }
             live.removeLast(1)
             // Below one that was dropped it may be that one's predecessor, and must not go before the slots say so.
-            if dropped.count > 0 { try dropped.append(id) } else { try dead.append(id) }
+            if dropped.count > 0 {
+                try dropped.append(id)
+            } else {
+                try dead.append(id)
+            }
+        }
+    }
+
+    /// nil: the header is damaged, and salvage goes on without the segment.
+    private func readHead(_ file: FileHandle, _ id: UInt64) throws(LogError) -> (header: SegmentHeader, head: SegmentHead?)? {
+        do throws(LogError) {
+            return try SegmentHead.read(file, id: id, logID: metadata.logID, storage: storage)
+        } catch {
+            guard error.code == .corrupt, options.recovery == .salvage else { throw error }
+            guard let head = try SegmentHead.readPastDamage(file, id: id, logID: metadata.logID, storage: storage) else {
+                return nil
+            }
+            return (head.header, head)
         }
     }
 
@@ -229,6 +254,7 @@ struct Recovery<S: Storage>: ~Copyable {
             highestTime: .min, highestStamp: .min, durableIndex: 0)
         let head = SegmentHead(header: header, begin: nothing, beginChecksum: 0)
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
+        scan.believesWatermarks = false
         let behind = try scan.look(behind: SegmentHeader.firstFrame)
         if behind.end > 0 {
             report.reason = behind.entries > 0 ? .reordered : .torn
@@ -243,6 +269,12 @@ struct Recovery<S: Storage>: ~Copyable {
             throw LogError(
                 .corrupt, "the segment's first frame is damaged, and it had been durable", file: .segment(id),
                 offset: SegmentHeader.firstFrame)
+        }
+        if behind.end > 0 && options.recovery == .strict {
+            throw LogError(
+                .torn,
+                "the log ends in an unfinished write, and recovery=strict does not cut it; open it with recovery=torn_tail",
+                file: .segment(id), offset: SegmentHeader.firstFrame)
         }
     }
 
@@ -329,12 +361,22 @@ struct Recovery<S: Storage>: ~Copyable {
                 try scan.skipGaps()
             }
             scan.goBack(to: scan.point)
+            try refuseLoss(id, scan.point, claim)
             if report.reason == .clean { report.reason = .complete }
         } else if try isSealed(scan.point.offset, file, head) {
+            try refuseLoss(id, scan.point, claim)
             if report.reason == .clean { report.reason = .complete }
         } else {
-            let behind = try scan.look(behind: scan.point.offset)
-            claim = max(claim, behind.claim)
+            var behind = try scan.look(behind: scan.point.offset)
+            // A writer beside this reader goes on: what it wrote between the two looks is no contradiction.
+            while options.readOnly, max(claim, behind.claim) >= scan.point.index {
+                let before = scan.point.offset
+                scan.window.forget()
+                _ = try scan.run(to: nil)
+                if scan.point.offset == before { break }
+                behind = try scan.look(behind: scan.point.offset)
+            }
+            claim = max(claim, scan.claim, behind.claim)
             try settleEnd(id, &scan, behind, claim)
             isOpen = !needsCut
         }
@@ -357,6 +399,11 @@ struct Recovery<S: Storage>: ~Copyable {
                 : SegmentHeader.firstFrame
             try unproven.append(Unproven(id: id, from: from, to: point.offset))
         }
+        if dropped.count > 0 && report.cutSegment != id {
+            report.reason = .reordered
+            noteCut(id, point)
+            try refuseIfStrict(id, point)
+        }
         try keepTail(id, file, head, scan.table, at: point, isOpen: isOpen, fileSize: fileSize)
         return true
     }
@@ -370,12 +417,18 @@ struct Recovery<S: Storage>: ~Copyable {
         return header.type == FrameType.seal
     }
 
+    /// A segment that ends as it should, but before what a dropped one declares durable.
+    private func refuseLoss(_ id: UInt64, _ point: ScanPoint, _ claim: UInt64) throws(LogError) {
+        if claim >= point.index && options.recovery != .salvage { throw corruption(id, at: point, upTo: claim) }
+    }
+
     /// Decides what the first bad frame of the newest segment means, and goes back to where the log ends.
     private mutating func settleEnd(_ id: UInt64, _ scan: inout SegmentScan<S>, _ behind: FramesBehind, _ claim: UInt64)
         throws(LogError)
     {
         let tear = scan.point
-        if claim >= tear.index {
+        // What is declared durable of a batch declares all of it, so its unfinished end is no torn write.
+        if claim >= scan.lastWhole.index {
             guard options.recovery == .salvage else { throw corruption(id, at: tear, upTo: claim) }
             try scan.skipGaps()
             report.reason = .reordered
@@ -384,12 +437,12 @@ struct Recovery<S: Storage>: ~Copyable {
         }
         let isBatchUnfinished = scan.isInsideBatch
         scan.goBack(to: scan.lastWhole)
-        needsCut = behind.end > 0 || isBatchUnfinished || claimOfDropped > 0
+        needsCut = behind.end > 0 || isBatchUnfinished || dropped.count > 0
         guard needsCut else {
             if report.reason == .clean { report.reason = .complete }
             return
         }
-        report.reason = behind.entries > 0 || claimOfDropped > 0 ? .reordered : isBatchUnfinished ? .unfinishedBatch : .torn
+        report.reason = behind.entries > 0 || dropped.count > 0 ? .reordered : isBatchUnfinished ? .unfinishedBatch : .torn
         report.entriesCut &+= behind.entries &+ (tear.index &- scan.point.index)
         report.bytesCut &+= max(behind.end, tear.offset) - scan.point.offset
         noteCut(id, scan.point)
@@ -428,6 +481,7 @@ struct Recovery<S: Storage>: ~Copyable {
         while begin.predecessor.id != 0, begin.predecessor.id >= metadata.lowestSegment, claim < begin.baseIndex &- 1 {
             let expected = begin.predecessor
             guard position >= 0, live[position] == expected.id else {
+                if options.recovery == .salvage { return true }
                 throw LogError(
                     .corrupt, "a segment file is missing; put it back", file: .segment(expected.id), index: expected.endIndex)
             }
@@ -437,7 +491,7 @@ struct Recovery<S: Storage>: ~Copyable {
             guard let head, try isWhole(file, head, expected, &claim) else {
                 unproven.removeLast(unproven.count)
                 needsCut = false
-                claimOfDropped = max(claim, 1)
+                claimOfDropped = max(claimOfDropped, claim)
                 try dropSegments(above: expected.id)
                 return false
             }

@@ -24,7 +24,9 @@ struct FrameWindow<S: Storage>: ~Copyable {
     /// Up to `wanted` bytes from `offset` on (fewer at the file's end), at most a buffer's worth. They live until the next call.
     mutating func bytes(at offset: UInt64, _ wanted: Int) throws(LogError) -> Bytes {
         let wanted = min(wanted, buffer.bytes.count)
-        if offset < start || offset &+ UInt64(wanted) > start &+ UInt64(count) {
+        let windowEnd = start &+ UInt64(count)
+        let endsWithFile = count > 0 && windowEnd >= fileSize && offset <= windowEnd
+        if offset < start || (offset &+ UInt64(wanted) > windowEnd && !endsWithFile) {
             start = offset
             count = 0
             count = try storage.read(file, at: offset, into: buffer.bytes)
@@ -45,6 +47,12 @@ struct FrameWindow<S: Storage>: ~Copyable {
             done += part.count
         }
         return crc
+    }
+
+    /// Reads anew what is looked at next.
+    mutating func forget() {
+        start = 0
+        count = 0
     }
 
     func nextData(from offset: UInt64) -> UInt64? {

@@ -17,6 +17,13 @@ enum TablePlace {
     case file(UInt64)
 }
 
+extension TablePlace {
+    var isMemory: Bool {
+        if case .memory = self { return true }
+        return false
+    }
+}
+
 struct SegmentState: ~Copyable {
     let id: UInt64
     let baseIndex: UInt64

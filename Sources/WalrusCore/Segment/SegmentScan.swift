@@ -45,6 +45,8 @@ struct SegmentScan<S: Storage>: ~Copyable {
     /// Behind the last entry that ends a batch or stands alone.
     private(set) var lastWhole: ScanPoint
     private(set) var isInsideBatch = false
+    /// Watermarks say whole indexes, which mean nothing where the base index is not known.
+    var believesWatermarks = true
 
     /// Starts behind the begin frame, which the caller has read already.
     init(storage: S, file: FileHandle, head: SegmentHead, capacity: UInt64) throws(LogError) {
@@ -125,9 +127,9 @@ struct SegmentScan<S: Storage>: ~Copyable {
     private mutating func declaredDurable(_ header: FrameHeader, at offset: UInt64) throws(LogError) -> UInt64 {
         let index = begin.baseIndex &+ UInt64(header.relativeIndex)
         switch header.type {
-        case FrameType.watermark where header.length == 8:
+        case FrameType.watermark where header.length == 8 && believesWatermarks:
             return try window.bytes(at: offset &+ UInt64(FrameHeader.size), 8).u64(0)
-        case FrameType.begin, FrameType.seal: return 0
+        case FrameType.begin, FrameType.seal, FrameType.watermark: return 0
         default:
             let distance = UInt64(header.durableDistance)
             return distance > 0 && distance <= index ? index - distance : 0

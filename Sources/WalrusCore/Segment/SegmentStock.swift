@@ -9,6 +9,8 @@ import Synchronization
 final class SegmentStock<S: Storage>: Sendable {
     private struct Shelf {
         var spare: PreparedSegment?
+        /// One was taken and is not begun yet: it may come back, and no higher one may be made.
+        var isOut = false
         var nextID: UInt64
     }
 
@@ -29,11 +31,13 @@ final class SegmentStock<S: Storage>: Sendable {
         try shelf.withLock { (shelf) throws(LogError) in
             if let spare = shelf.spare {
                 shelf.spare = nil
+                shelf.isOut = true
                 isStocked.store(false, ordering: .relaxed)
                 return spare
             }
             let made = try maker.prepare(shelf.nextID, reservedEnd: reservedEnd)
             shelf.nextID += 1
+            shelf.isOut = true
             return made
         }
     }
@@ -42,14 +46,18 @@ final class SegmentStock<S: Storage>: Sendable {
     func putBack(_ prepared: PreparedSegment) {
         try? shelf.withLock { shelf in
             shelf.spare = prepared
+            shelf.isOut = false
             isStocked.store(true, ordering: .relaxed)
         }
     }
 
+    /// What was taken is in use.
+    func begun() { try? shelf.withLock { $0.isOut = false } }
+
     /// Makes a spare if there is none.
     func fill(reservedEnd: UInt64) throws(LogError) {
         try shelf.withLock { (shelf) throws(LogError) in
-            guard shelf.spare == nil else { return }
+            guard shelf.spare == nil, !shelf.isOut else { return }
             shelf.spare = try maker.prepare(shelf.nextID, reservedEnd: reservedEnd)
             shelf.nextID += 1
             isStocked.store(true, ordering: .relaxed)

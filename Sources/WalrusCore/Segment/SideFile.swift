@@ -43,12 +43,14 @@ enum SideFile {
         logID: LogID,
         isDurable: Bool, storage: S
     ) throws(LogError) {
+        guard segment.place.isMemory else { return }
         let file = try storage.open(.offsetTableInProgress(segment.id), .create)
         defer { storage.close(file) }
         let header = try Memory(count: SideFileHeader.size)
         try segment.withTable { (table) throws(LogError) in
             let descriptor = table.finish(
                 end: end, highestTime: highestTime, highestStamp: highestStamp, tableOffset: UInt64(SideFileHeader.size))
+            guard storage.mayGrow(to: UInt64(SideFileHeader.size + descriptor.blocksSize + descriptor.runsSize)) else { return }
             SideFileHeader(
                 isClean: isClean, logID: logID, segment: segment.id, salt: segment.salt, baseIndex: segment.baseIndex,
                 epoch: epoch, descriptor: descriptor

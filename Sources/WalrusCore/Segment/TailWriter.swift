@@ -6,6 +6,8 @@
 struct TailWriter<S: Storage>: ~Copyable {
     let storage: S
     private let buffer: Memory
+    /// Bytes of entries that may wait in the buffer.
+    private let bufferLimit: Int
     /// Where the buffer's first byte goes in the file.
     private var bufferStart: UInt64 = 0
     private var bufferCount = 0
@@ -41,6 +43,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         let buffer = try Memory(count: max(bufferSize, 8192))
         self.storage = storage
         self.buffer = buffer
+        bufferLimit = bufferSize
         self.reserveStep = reserveStep
         self.nextIndex = nextIndex
         self.highestTime = .min
@@ -84,6 +87,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         bufferStart = 0
         bufferCount = 0
         self.nextIndex = nextIndex
+        highestTime = .min
         isDirty = false
     }
 
@@ -92,6 +96,7 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     /// Starts a new segment, whose begin frame is put.
     mutating func begin(_ segment: SegmentRef, file: FileHandle, capacity: UInt64, reservedEnd: UInt64) throws(LogError) {
+        let payload = try Memory(count: BeginPayload.size)
         self.segment = segment
         self.file = file
         self.capacity = capacity
@@ -104,7 +109,6 @@ struct TailWriter<S: Storage>: ~Copyable {
         digest = Digest()
         run = segment.begin.run
         claimed = segment.begin.durableIndex
-        let payload = try Memory(count: BeginPayload.size)
         segment.begin.encode(to: payload.bytes)
         try putControl(FrameType.begin, payload.bytes.bytes)
     }
@@ -165,10 +169,12 @@ struct TailWriter<S: Storage>: ~Copyable {
             distance = 0
         }
         let size = FrameHeader.frameSize(payload.count)
-        if bufferCount &+ size > buffer.bytes.count { try flush() }
+        if bufferCount &+ size > bufferLimit { try flush() }
         let offset = endOffset
+        // The last eight bytes hold the padding; what of the payload lies there is put over it.
+        let isLarge = size > bufferLimit
+        if !isLarge { buffer.bytes.store64(UInt64(0), bufferCount &+ size &- 8) }
         segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
-        let isLarge = size > buffer.bytes.count
         var header = FrameHeader(
             type: FrameType.entry,
             flags: (continues ? FrameHeader.continuesFlag : 0) | (given == nil ? 0 : FrameHeader.givenTimeFlag),
@@ -182,8 +188,6 @@ struct TailWriter<S: Storage>: ~Copyable {
         if isLarge {
             try writePast(payload, size)
         } else {
-            buffer.bytes.zero(
-                bufferCount &+ FrameHeader.size &+ payload.count, size &- FrameHeader.size &- payload.count)
             bufferCount &+= size
         }
         if time > highestTime { highestTime = time }
@@ -299,6 +303,9 @@ struct TailWriter<S: Storage>: ~Copyable {
             let descriptor = table.finish(
                 end: end, highestTime: highestTime, highestStamp: highestStamp,
                 tableOffset: end.endOffset + UInt64(frame.bytes.count))
+            guard storage.mayGrow(to: descriptor.tableOffset + UInt64(descriptor.blocksSize + descriptor.runsSize)) else {
+                return
+            }
             descriptor.encode(to: frame.bytes.slice(FrameHeader.size, TableDescriptor.size))
             let payload = frame.bytes.bytes.slice(FrameHeader.size, TableDescriptor.size)
             _ = FrameHeader(

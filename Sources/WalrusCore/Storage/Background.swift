@@ -5,6 +5,7 @@
 // simulation nothing runs until the harness calls `step`, so that a seed decides everything.
 
 import CWalrusPlatform
+import Synchronization
 
 public final class Background: @unchecked Sendable {
     private let mutex: Mutex
@@ -12,6 +13,7 @@ public final class Background: @unchecked Sendable {
     private let usesThread: Bool
     private var job: (() -> Void)?
     private var isWanted = false
+    private let isRequested = Atomic<Bool>(false)
     private var isStopping = false
     private var thread: pthread_t?
 
@@ -27,6 +29,8 @@ public final class Background: @unchecked Sendable {
     /// Asks for one run of the job, soon. Where no thread can be had, the work waits for the next request: nothing
     /// depends on it.
     func request() {
+        // Appends ask again and again while the job is under way.
+        if isRequested.exchange(true, ordering: .acquiringAndReleasing) { return }
         mutex.lock()
         defer { mutex.unlock() }
         guard !isStopping else { return }
@@ -39,7 +43,11 @@ public final class Background: @unchecked Sendable {
                 unsafe Unmanaged<Background>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue().run()
                 return nil
             }
-            if unsafe wp_thread_start(&started, body, me) == 0 { thread = started }
+            if unsafe wp_thread_start(&started, body, me) == 0 {
+                thread = started
+            } else {
+                isRequested.store(false, ordering: .releasing)
+            }
         }
         wakeUp.wakeAll()
     }
@@ -50,6 +58,7 @@ public final class Background: @unchecked Sendable {
             while !isWanted && !isStopping { wakeUp.wait(mutex) }
             if isStopping { break }
             isWanted = false
+            isRequested.store(false, ordering: .releasing)
             mutex.unlock()
             job?()
             mutex.lock()
@@ -61,6 +70,7 @@ public final class Background: @unchecked Sendable {
     public func step() -> Bool {
         guard !usesThread, isWanted else { return false }
         isWanted = false
+        isRequested.store(false, ordering: .releasing)
         job?()
         return true
     }

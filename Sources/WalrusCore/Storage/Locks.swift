@@ -31,6 +31,7 @@ private func allocated<T: ~Copyable>(_: T.Type) throws(LogError) -> UnsafeMutabl
 
 @safe public struct Condition: ~Copyable, @unchecked Sendable {
     private let raw: UnsafeMutablePointer<pthread_cond_t>
+    private let generation = wp_generation()
 
     init() throws(LogError) {
         unsafe raw = try allocated(pthread_cond_t.self)
@@ -42,7 +43,8 @@ private func allocated<T: ~Copyable>(_: T.Type) throws(LogError) -> UnsafeMutabl
     func wakeAll() { unsafe pthread_cond_broadcast(raw) }
 
     deinit {
-        unsafe pthread_cond_destroy(raw)
+        // In a forked child it would wait for waiters that did not come along.
+        if generation == wp_generation() { unsafe pthread_cond_destroy(raw) }
         unsafe free(raw)
     }
 }

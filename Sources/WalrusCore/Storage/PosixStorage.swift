@@ -134,6 +134,7 @@ import CWalrusPlatform
     public func reserve(_ file: FileHandle, from: UInt64, to: UInt64) throws(LogError) {
         try SystemCalls.reserve(file, from: from, to: to)
     }
+    public func mayGrow(to size: UInt64) -> Bool { size <= wp_file_size_limit() }
     public func truncate(_ file: FileHandle, to size: UInt64) throws(LogError) { try SystemCalls.truncate(file, to: size) }
     public func sync(_ file: FileHandle) throws(LogError) { try SystemCalls.syncData(file.descriptor) }
 

@@ -52,6 +52,9 @@ public protocol Storage: Sendable {
     /// Really allocates the space of [from, to), with zeros in it, so that writing there does not fail for want of space, and makes the file
     /// at least `to` long. Throws `.noSpace`; `.unsupported` where the file system cannot promise that.
     func reserve(_ file: FileHandle, from: UInt64, to: UInt64) throws(LogError)
+    /// Whether a file may grow to `size` at all. Asked before writes that `reserve` does not cover: where the host has a limit,
+    /// the system would answer with a signal.
+    func mayGrow(to size: UInt64) -> Bool
     /// Sets the file's size.
     func truncate(_ file: FileHandle, to size: UInt64) throws(LogError)
     /// Must not return until everything written to the file is on stable storage. After a failure nothing is
