@@ -143,7 +143,8 @@ typedef struct walrus_record {
     size_t size;            /* bytes, 0 to max_entry_size. An entry of 0 bytes is a valid entry     */
     uint64_t index;         /* 0: the next one. Otherwise it must be the next one, or any index
                                from 1 to 2^63 in a log that never held an entry                     */
-    uint64_t term;          /* the caller's epoch (a Raft term), stored as given; may fall          */
+    uint64_t term;          /* the caller's epoch (a Raft term), stored as given (0 is one, too);
+                               may fall                                                             */
     int64_t timestamp_ns;   /* nanoseconds since 1970 UTC, stored as given; 0: now, and not earlier
                                than any stamp that this log gave itself                             */
     uint64_t reserved[2];   /* 0                                                                    */
@@ -176,13 +177,14 @@ typedef struct walrus_entry {
  *                                read_only): read whatever is readable, gaps answer CORRUPT
  *   sync              always     when an append returns, its entry is - always: on stable storage; os:
  *                                handed to the operating system; none: in memory, up to buffer_size
- *   segment_size      64MiB      4KiB to 4GiB: a segment file is full at this size. An entry or batch
- *                                that is larger gets a segment of its own
+ *   segment_size      64MiB      4KiB to 4GiB: a segment is full with this many bytes of entries. An
+ *                                entry or batch that is larger gets a segment of its own
  *   preallocate       true       reserve a segment's space, and have the next one ready ahead of need
  *   cached_segments   512        1 to 65536: sealed segments kept open and mapped
  *   buffer_size       256KiB     4KiB to 1GiB: write buffer
  *   sync_padding      0          0 or 4096: 4096 pads each sync so that no 4 KiB block that holds
- *                                acknowledged data is ever written again
+ *                                acknowledged data is ever written again (after a crash this takes
+ *                                reads past the page cache, O_DIRECT)
  *   file_mode         0640       octal permissions of new files (the umask applies)
  *   verify_reads      true       check each payload's checksum when it is read
  *   zero_copy         true       reads lend a view of the mapped file. false: they copy, so that a
@@ -239,7 +241,7 @@ WALRUS_API int32_t walrus_options_set_logger(walrus_options_t *options, walrus_l
 
 /* ---- Open and close ------------------------------------------------------------------------ */
 
-/* Opens the log in directory dir (its parent must exist), creating it where the options allow. options may
+/* Opens the log in directory dir (its parent must exist, else IO), creating it where the options allow. options may
  * be NULL: all defaults. Recovery is part of opening: what an unfinished write left behind at the end is
  * cut, unless recovery=strict; damage to what had been durable is refused. What was done is told by
  * walrus_recovery_report. When a creation returns, the log's files and its directory's entry are durable.
@@ -251,8 +253,9 @@ WALRUS_API int32_t walrus_options_set_logger(walrus_options_t *options, walrus_l
 WALRUS_API int32_t walrus_open(const char *dir, const walrus_options_t *options, walrus_t **out);
 
 /* Ends use of the log: every later call on it, and every one that waits, answers CLOSED. May be called at
- * any time, by any thread, more than once, beside any other call. What was appended with sync=none is
- * handed to the operating system and synced by walrus_close, not here. Since 0.1. */
+ * any time, by any thread, more than once, beside any other call. It does not wait for calls in flight.
+ * An append that answers CLOSED while it waits to become durable is in the log: walrus_close, which also
+ * writes and syncs what was appended with sync=none, makes it durable. Since 0.1. */
 WALRUS_API int32_t walrus_shutdown(walrus_t *log);
 
 /* Writes and syncs what is not yet durable, marks the log as cleanly closed, and frees the handle, whatever
@@ -307,7 +310,7 @@ WALRUS_API int32_t walrus_destroy(const char *dir);
  * it is durable. Appends from several threads share their syncs.
  *
  * Errors: TOO_LARGE, NO_SPACE, NO_MEMORY, READ_ONLY, INVALID: the entry is certainly not in the log.
- * IO, POISONED: whether it is there shows at the next open. Any thread; since 0.1. */
+ * IO, POISONED, CLOSED: it may be; whether it is shows at the next open. Any thread; since 0.1. */
 WALRUS_API int32_t walrus_append(walrus_t *log, const void *data, size_t size, uint64_t *index);
 
 /* Appends a record with its own index, term and time; flags: 0, or one of those above.
@@ -351,7 +354,7 @@ WALRUS_API uint64_t walrus_next_index(walrus_t *log);
 WALRUS_API int32_t walrus_get(walrus_t *log, uint64_t index, walrus_entry_t *entry);
 
 /* Gives an entry back and zeroes it. NULL and a zeroed entry are no-ops, so a second release is one, too.
- * May be called after walrus_close, from any thread, also in a forked child. Since 0.1. */
+ * May be called after walrus_close, from any thread, also in a forked child and in callbacks. Since 0.1. */
 WALRUS_API void walrus_entry_release(walrus_entry_t *entry);
 
 /* Copies one entry's bytes into buffer. *size (may be NULL) gets the entry's size, also when the buffer is too

@@ -119,10 +119,9 @@ private func describe(_ report: RecoveryReport, _ text: inout Text) {
         try storage.lock()
         defer { storage.unlock() }
         try DiskLog.destroy(storage)
+        try unsafe storage.removeDirectory(path: dir)
     } catch {
         return unsafe fail(error, directory: dir)
     }
-    // Fails where something else is in it, and then it stays.
-    unsafe rmdir(dir)
     return ok
 }

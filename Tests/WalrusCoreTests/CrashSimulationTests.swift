@@ -36,6 +36,18 @@ private func report(_ findings: Findings) {
         #expect(simulation.findings.states > 0)
     }
 
+    /// Seeds that found a fault once: a clean mark that came back (5, 17), a directory that was never synced (39, 49), dead entries
+    /// that returned and live ones that went (6, 28, 57), a slot overwritten beside a bad one (29), a claim out of nothing (38),
+    /// a cut below the first index (68).
+    @Test(arguments: [UInt64(49), 53, 57, 59, 68])
+    func aSeedThatFoundAFaultStaysGreen(seed: UInt64) {
+        var simulation = makeSimulation()
+        simulation.statesAtEach = 5
+        simulation.run(seed: seed)
+        simulation.runFaults(seed: seed, tries: 12)
+        report(simulation.findings)
+    }
+
     /// The same where an operation failed first.
     @Test func everyFaultLeavesWhatWasPromised() {
         var simulation = makeSimulation()

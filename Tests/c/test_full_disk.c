@@ -375,3 +375,22 @@ CASE(a_creation_on_a_full_disk_answers_no_space_and_works_later) {
     }
     unmount_small();
 }
+
+/* Catches: a footer or side file that is written beyond the limit, whose signal then kills a host that does not expect it. */
+CASE(a_file_size_limit_between_a_segments_end_and_its_footer_kills_nobody) {
+    signal(SIGXFSZ, SIG_DFL);
+    walrus_t *log = open_log(at("log"), "sync=os segment_size=64KiB preallocate=false");
+    limit_file_size(64 * 1024 + 4096);
+    uint64_t last = 0;
+    for (int i = 0; i < 3000; i++)
+        CHECK_OK(walrus_append(log, "small", 5, &last));
+    CHECK_OK(walrus_close(log));
+    log = open_log(at("log"), "");
+    CHECK_U64(3000, walrus_last_index(log));
+    for (uint64_t i = 1; i <= last; i += 7) {
+        walrus_entry_t entry;
+        CHECK_OK(walrus_get(log, i, &entry));
+        walrus_entry_release(&entry);
+    }
+    CHECK_OK(walrus_close(log));
+}

@@ -724,6 +724,14 @@ class ViewTests(LogTest):
             (ctypes.c_char * len(view)).from_buffer(view)
         self.assertEqual((view.format, view.itemsize, view[0]), ("B", 1, payload(1)[0]))
 
+    def test_an_empty_entry_keeps_its_index_and_term(self):
+        """Catches an entry of 0 bytes whose pin is given back, and so zeroed, before it is looked at."""
+        log = self.open()
+        index = log.append_record(b"", term=7)
+        entry = log.get(index)
+        self.assertEqual((entry.index, entry.term, bytes(entry.data)), (index, 7, b""))
+        self.assertEqual([e.index for e in log.entries(index, index)], [index])
+
     def test_an_empty_entry_has_an_empty_view(self):
         log = self.open()
         log.append(b"")

@@ -63,13 +63,23 @@ import CWalrusPlatform
 
     /// Makes the directory's own name durable, by way of its parent. A parent that may not be opened is the host's affair.
     public func syncParent() throws(LogError) {
-        let parent = unsafe wp_open(directory, "..", O_RDONLY | O_DIRECTORY, 0)
-        guard parent >= 0 else {
-            if wp_errno() == EACCES { return }
-            throw SystemCalls.failure("the directory's parent could not be opened", nil)
-        }
+        guard let parent = try openParent() else { return }
         defer { wp_close(parent) }
         try SystemCalls.syncAll(parent)
+    }
+
+    private func openParent() throws(LogError) -> Int32? {
+        let parent = unsafe wp_open(directory, "..", O_RDONLY | O_DIRECTORY, 0)
+        if parent >= 0 { return parent }
+        if wp_errno() == EACCES { return nil }
+        throw SystemCalls.failure("the directory's parent could not be opened", nil)
+    }
+
+    /// Removes the directory, durably. One that holds something else stays.
+    public func removeDirectory(path: UnsafePointer<CChar>) throws(LogError) {
+        let parent = try openParent()
+        defer { if let parent { wp_close(parent) } }
+        if unsafe rmdir(path) == 0, let parent { try SystemCalls.syncAll(parent) }
     }
 
     /// Takes the one lock that a writer holds. It goes with the descriptor: also when the process dies.
