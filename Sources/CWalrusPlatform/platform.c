@@ -3,7 +3,9 @@
 #define _GNU_SOURCE
 #include "CWalrusPlatform.h"
 
+#include <linux/futex.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 
 /* ---- Descriptors and fork ----------------------------------------------------------------------
  *
@@ -131,6 +133,14 @@ int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context)
     failure = pthread_create(thread, NULL, body, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failure;
+}
+
+void wp_word_wait(uint32_t *word, uint32_t value) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+void wp_word_wake(uint32_t *word, int32_t threads) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
 }
 
 /* ---- Failures and texts ------------------------------------------------------------------------ */

@@ -76,6 +76,14 @@ static inline int32_t wp_prefer_writers(void) { return PTHREAD_RWLOCK_PREFER_WRI
 /* Starts `body(context)` with every signal blocked, so that the host's handlers never run on it. 0 or errno. */
 int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context);
 
+/* A word to sleep on: no mutex has to be had again after waking, as a condition would demand, so that a group of
+ * threads that is woken together does not queue up for one. Linux futex(2), private to the process. */
+static inline uint32_t wp_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void wp_word_bump(uint32_t *word) { __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL); }
+/* Sleeps while the word has this value; may also wake for no reason. */
+void wp_word_wait(uint32_t *word, uint32_t value);
+void wp_word_wake(uint32_t *word, int32_t threads);
+
 /* ---- This thread's last failure, as walrus_last_error reports it */
 struct wp_failure {
     int32_t code;

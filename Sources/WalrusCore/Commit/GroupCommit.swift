@@ -4,23 +4,39 @@
 // appended before it began is durable when it is done; everybody else waits and is woken on every path, failure
 // included. Whoever changes the log's structure (truncate, reset, recovery, close) takes the lead, too, so that no
 // sync is in flight meanwhile.
+//
+// Waiters form two groups: the flying one, which the sync under way covers, and the gathering one, which the next will.
+// When a sync is done, first one of the gathering group is woken, to lead, and then the whole flying group, which sleeps on a word and needs
+// no mutex to go on. So the disk is busy again before sixty-four threads have been told of their luck.
 
 import Synchronization
 
 final class GroupCommit: Sendable {
     private let mutex: Mutex
-    private let changed: Condition
-    /// Both are guarded by the mutex.
+    /// For those who wait to change the structure.
+    private let leadIsFree: Condition
+    private let firstWord: WaitWord
+    private let secondWord: WaitWord
+    /// These six are guarded by the mutex.
     private let hasLeader = Atomic<Bool>(false)
     /// Threads that wait to change the structure. They go before those that only sync, which would never let them in.
     private let waitingToLead = Atomic<Int>(0)
+    /// Which of the two words the gathering group sleeps on.
+    private let gathering = Atomic<Int>(0)
+    private let gatheringCount = Atomic<Int>(0)
+    /// Whether a sync is under way, and up to which index it covers.
+    private let isFlying = Atomic<Bool>(false)
+    private let target = Atomic<UInt64>(0)
+
     private let durable: Atomic<UInt64>
     private let poison = Atomic<Bool>(false)
     private let closed = Atomic<Bool>(false)
 
     init() throws(LogError) {
         mutex = try Mutex()
-        changed = try Condition()
+        leadIsFree = try Condition()
+        firstWord = try WaitWord()
+        secondWord = try WaitWord()
         durable = Atomic(0)
     }
 
@@ -34,97 +50,123 @@ final class GroupCommit: Sendable {
     }
     static var closedError: LogError { LogError(.closed, "the log was shut down") }
 
-    /// Only by the leader. Sinks only where the log was cut.
-    func setDurable(_ index: UInt64) {
-        mutex.lock()
-        durable.store(index, ordering: .releasing)
-        changed.wakeAll()
-        mutex.unlock()
-    }
+    /// Only by the leader, whose waiters are woken when it is done. Sinks only where the log was cut.
+    func setDurable(_ index: UInt64) { durable.store(index, ordering: .releasing) }
 
     /// From now on nothing more is acknowledged.
     func setPoisoned() {
-        mutex.lock()
         poison.store(true, ordering: .releasing)
-        changed.wakeAll()
-        mutex.unlock()
+        wakeEverybody()
     }
 
     func setClosed() {
-        mutex.lock()
         closed.store(true, ordering: .releasing)
-        changed.wakeAll()
-        mutex.unlock()
+        wakeEverybody()
     }
 
-    /// Runs `body` with the lead. After shutdown only for `close`.
+    private func wakeEverybody() {
+        mutex.lock()
+        firstWord.bump()
+        secondWord.bump()
+        leadIsFree.wakeAll()
+        mutex.unlock()
+        firstWord.wakeAll()
+        secondWord.wakeAll()
+    }
+
+    // ---- The lead
+
+    /// Runs `body` with the lead, to change the structure. After shutdown only for `close`.
     func lead<Result>(isClosing: Bool = false, _ body: () throws(LogError) -> Result) throws(LogError) -> Result {
         mutex.lock()
         waitingToLead.add(1, ordering: .relaxed)
-        while hasLeader.load(ordering: .relaxed) { changed.wait(mutex) }
+        while hasLeader.load(ordering: .relaxed) { leadIsFree.wait(mutex) }
         waitingToLead.subtract(1, ordering: .relaxed)
-        if isClosed && !isClosing {
-            changed.wakeAll()
-            mutex.unlock()
-            throw GroupCommit.closedError
-        }
         hasLeader.store(true, ordering: .relaxed)
         mutex.unlock()
         defer {
-            mutex.lock()
-            hasLeader.store(false, ordering: .relaxed)
-            changed.wakeAll()
-            mutex.unlock()
+            giveUpLead()
+            wakeEverybody()
         }
+        if isClosed && !isClosing { throw GroupCommit.closedError }
         return try body()
     }
 
     /// Runs `body` with the lead if nobody has it.
     func leadIfFree(_ body: () -> Void) {
         mutex.lock()
-        let isFree = !hasLeader.load(ordering: .relaxed)
+        let isFree = !hasLeader.load(ordering: .relaxed) && waitingToLead.load(ordering: .relaxed) == 0
         if isFree { hasLeader.store(true, ordering: .relaxed) }
         mutex.unlock()
         guard isFree else { return }
         body()
+        giveUpLead()
+        wakeEverybody()
+    }
+
+    private func giveUpLead() {
         mutex.lock()
+        isFlying.store(false, ordering: .relaxed)
         hasLeader.store(false, ordering: .relaxed)
-        changed.wakeAll()
         mutex.unlock()
     }
+
+    /// The leader is about to sync everything up to `index`: who waits for that flies, who comes for more gathers anew.
+    func takeOff(_ index: UInt64) {
+        mutex.lock()
+        target.store(index, ordering: .relaxed)
+        isFlying.store(true, ordering: .relaxed)
+        gathering.store(1 - gathering.load(ordering: .relaxed), ordering: .relaxed)
+        gatheringCount.store(0, ordering: .relaxed)
+        mutex.unlock()
+    }
+
+    /// The sync is done, for better or worse: the lead goes to the gathering group, then the flying one is woken.
+    private func land() {
+        mutex.lock()
+        hasLeader.store(false, ordering: .relaxed)
+        isFlying.store(false, ordering: .relaxed)
+        let isSecond = gathering.load(ordering: .relaxed) == 1
+        let hasFollowers = gatheringCount.load(ordering: .relaxed) > 0
+        // Bumped, too, so that a thread which is just about to sleep there looks again instead.
+        firstWord.bump()
+        secondWord.bump()
+        if waitingToLead.load(ordering: .relaxed) > 0 { leadIsFree.wakeAll() }
+        mutex.unlock()
+        if isSecond {
+            if hasFollowers { secondWord.wakeOne() }
+            firstWord.wakeAll()
+        } else {
+            if hasFollowers { firstWord.wakeOne() }
+            secondWord.wakeAll()
+        }
+    }
+
+    // ---- Waiting
 
     /// Returns once `index` is durable: because a leader got that far, or by leading. `sync` makes durable what was appended
     /// before it was called; one that fails poisons. `isGone`: the entry was truncated away meanwhile, and there is
     /// nothing left to wait for.
     func waitDurable(_ index: UInt64, isGone: () -> Bool, sync: () throws(LogError) -> Void) throws(LogError) {
-        if durableIndex >= index { return }
-        mutex.lock()
         while true {
-            if durableIndex >= index || isGone() { break }
-            if isPoisoned {
+            if durableIndex >= index || isGone() { return }
+            if isPoisoned { throw GroupCommit.poisonedError }
+            if isClosed { throw GroupCommit.closedError }
+            mutex.lock()
+            if !hasLeader.load(ordering: .relaxed) && waitingToLead.load(ordering: .relaxed) == 0 {
+                hasLeader.store(true, ordering: .relaxed)
                 mutex.unlock()
-                throw GroupCommit.poisonedError
-            }
-            if isClosed {
-                mutex.unlock()
-                throw GroupCommit.closedError
-            }
-            if hasLeader.load(ordering: .relaxed) || waitingToLead.load(ordering: .relaxed) > 0 {
-                changed.wait(mutex)
+                defer { land() }
+                // The last leader may have got this far between the look above and here.
+                if durableIndex < index { try sync() }
                 continue
             }
-            hasLeader.store(true, ordering: .relaxed)
+            let flies = isFlying.load(ordering: .relaxed) && index <= target.load(ordering: .relaxed)
+            let isSecond = (gathering.load(ordering: .relaxed) == 1) != flies
+            if !flies { gatheringCount.add(1, ordering: .relaxed) }
+            let value = isSecond ? secondWord.value : firstWord.value
             mutex.unlock()
-            var failure: LogError? = nil
-            do throws(LogError) { try sync() } catch { failure = error }
-            mutex.lock()
-            hasLeader.store(false, ordering: .relaxed)
-            changed.wakeAll()
-            if let failure {
-                mutex.unlock()
-                throw failure
-            }
+            if isSecond { secondWord.sleep(while: value) } else { firstWord.sleep(while: value) }
         }
-        mutex.unlock()
     }
 }

@@ -74,6 +74,7 @@ extension Log {
                 let isDirty = writer.tail.takeDirty()
                 return (writer.tail.nextIndex - 1, isDirty ? writer.tail.file : .none, writer.tail.segment?.id ?? 0)
             }
+            commit.takeOff(target)
             try syncFull(files)
             if tailFile.isOpen {
                 do throws(LogError) { try storage.sync(tailFile) } catch { throw error.located(in: .segment(id)) }
