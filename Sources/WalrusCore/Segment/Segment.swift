@@ -43,7 +43,9 @@ struct SegmentState: ~Copyable {
     /// Open as long as somebody needs it; `.none` where the mapping is enough.
     var file: FileHandle
     var place: TablePlace
+    /// The writer's; readers look at its memory through `tableBlocks` alone.
     var table: OffsetTable?
+    let tableBlocks: Bytes
     /// Runs of a table that is not in memory.
     var runs: Bytes
     let runMemory: Memory?
@@ -64,6 +66,7 @@ struct SegmentState: ~Copyable {
         self.place = .memory
         self.runCount = Atomic(table.runCount)
         self.runs = table.runBytes
+        self.tableBlocks = table.blockBytes
         self.runMemory = nil
         self.table = consume table
     }
@@ -83,6 +86,7 @@ struct SegmentState: ~Copyable {
         self.file = file
         self.place = place
         self.table = nil
+        self.tableBlocks = .empty
         self.runs = runs
         self.runMemory = runMemory
         self.runCount = Atomic(runCount)
@@ -150,7 +154,7 @@ struct SegmentState: ~Copyable {
     }
 
     /// The table in memory, if that is where it is.
-    @inline(__always) var tableBlocks: Bytes { unsafe state.pointee.table?.blockBytes ?? .empty }
+    @inline(__always) var tableBlocks: Bytes { unsafe state.pointee.tableBlocks }
 
     // ---- For the one writer
 
