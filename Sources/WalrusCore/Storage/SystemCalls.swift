@@ -23,7 +23,7 @@ enum SystemCalls {
     static func withName<Result>(
         _ name: FileName, _ body: (UnsafePointer<CChar>) throws(LogError) -> Result
     ) throws(LogError) -> Result {
-        var storage = (UInt64(0), UInt64(0), UInt64(0), UInt64(0))  // FileName.capacity
+        var storage = (UInt64(0), UInt64(0), UInt64(0), UInt64(0))  // FileName.capacity bytes
         var failure: LogError? = nil
         let result = unsafe withUnsafeMutableBytes(of: &storage) { bytes -> Result? in
             var at = 0
