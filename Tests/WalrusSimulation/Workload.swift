@@ -240,14 +240,14 @@ final class Session<Log: LogUnderTest> {
         trace?("\(name) [\(start)..<\(disk.operations)]: \(failure?.text ?? "done") \(index.map { "at \($0)" } ?? "")")
         if let failure {
             try expect(failure, name)
-            if certain.contains(failure.code) || failure.code == .unsupported || (wasPoisoned && start == disk.operations)
-                || change == nil
-            {
+            let isRefused = (wasPoisoned || failure.code == .poisoned) && start == disk.operations
+            if certain.contains(failure.code) || failure.code == .unsupported || isRefused || change == nil {
                 lines = before
             } else {
-                lines = before + changed.filter { !before.contains($0) }
+                lines = before
+                for line in changed where !lines.contains(line) { lines.append(line) }
                 // Many failures in a row: the course on which none of them happened, and those with the latest.
-                if lines.count > 16 { lines.removeSubrange(1..<lines.count - 15) }
+                if lines.count > 128 { lines.removeSubrange(1..<lines.count - 127) }
             }
         } else {
             if wasPoisoned && name != "background" { throw Violation(text: "\(name) succeeded after a poisoning") }
