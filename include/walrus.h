@@ -20,19 +20,24 @@
  *   NULL      for a required pointer is WALRUS_E_INVALID, never a crash. Closing, freeing or releasing
  *             NULL is a no-op. Functions that return uint64_t answer 0 for a NULL log, after
  *             walrus_shutdown and in a forked child.
- *   Threads   a walrus_t may be used from any number of threads at once. An options handle belongs to
- *             one thread at a time.
+ *   Threads   a walrus_t may be used from any number of threads at once. An options handle, a cursor and a
+ *             transaction belong to one thread at a time.
+ *   Waiting   timeouts are milliseconds: negative waits for ever, 0 polls. walrus_interrupt ends waits.
  *   Fork      a log that was open when the process forked answers WALRUS_E_FORKED in the child, which
  *             may do nothing with it but walrus_close (frees memory, touches no file). Open it anew.
  *   Memory    input bytes are copied before a call returns. Borrowed output says how long it lives.
  *   Host      the library never prints, never exits or aborts, installs no signal handler, and leaves
  *             no thread and no descriptor behind after walrus_close.
- *   Callbacks are optional, are handed the caller's ctx, must not unwind or longjmp through the
- *             library, and may not call back into the same handle unless their comment says so.
+ *   Lifetime  entries, cursors and transactions may outlive their log: after walrus_close their calls answer
+ *             CLOSED, lent views stay valid, and they may be freed in any order.
+ *   Callbacks are optional, are handed the caller's ctx, and must not unwind or longjmp through the library.
+ *             Visitors run on the calling thread and may call anything on the same log but walrus_close.
+ *             A walrus_done_fn may call what does not wait. A walrus_log_fn may call nothing that takes the
+ *             same log. What they may not call answers BUSY.
  *
  * Any function that takes a log may return, besides the errors that it lists: WALRUS_E_INVALID,
- * WALRUS_E_CLOSED (after walrus_shutdown), WALRUS_E_FORKED and WALRUS_E_INTERNAL (a bug in libwalrus:
- * please report it).
+ * WALRUS_E_CLOSED (after walrus_shutdown), WALRUS_E_FORKED, WALRUS_E_BUSY (from inside a callback that may not
+ * call it) and WALRUS_E_INTERNAL (a bug in libwalrus: please report it).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -54,8 +59,8 @@ extern "C" {
 
 /* ---- Version ------------------------------------------------------------------------------- */
 
-#define WALRUS_VERSION "0.1.0"
-#define WALRUS_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
+#define WALRUS_VERSION "0.2.0"
+#define WALRUS_VERSION_NUMBER 200 /* major * 10000 + minor * 100 + patch */
 #define WALRUS_ABI_VERSION 1
 
 /* The library's version, as "major.minor.patch". Static memory; any thread; since 0.1. */
@@ -136,6 +141,8 @@ WALRUS_API uint32_t walrus_crc32(const void *data, size_t size);
 
 typedef struct walrus_log walrus_t;             /* an open log                                      */
 typedef struct walrus_options walrus_options_t; /* settings for walrus_open                         */
+typedef struct walrus_cursor walrus_cursor_t;   /* a position in a log that moves                   */
+typedef struct walrus_txn walrus_txn_t;         /* entries staged for one atomic append             */
 
 /* What is appended. Fixed size for ever; initialise it with {0}. */
 typedef struct walrus_record {
@@ -170,13 +177,20 @@ typedef struct walrus_entry {
  *   key               default    values
  *   create            true       open the log, or create it where there is none. false: NO_LOG instead
  *   must_be_new       false      true: EXISTS if there is a log already
- *   read_only         false      true: never writes, takes no lock, may run beside a writer. What is
- *                                seen is the log as it was at open
+ *   read_only         false      true: never writes, takes no lock, may run beside a writer in another
+ *                                process and follows it: see "Read-only handles" below
  *   recovery          torn_tail  strict: refuse to cut anything (TORN); torn_tail: cut an unfinished
  *                                tail, refuse damage to what had been durable (CORRUPT); salvage (needs
  *                                read_only): read whatever is readable, gaps answer CORRUPT
- *   sync              always     when an append returns, its entry is - always: on stable storage; os:
- *                                handed to the operating system; none: in memory, up to buffer_size
+ *   sync              always     when an append returns, its entry is - always: on stable storage; interval:
+ *                                handed to the operating system, and synced in the background; os: handed
+ *                                to the operating system; none: in memory, up to buffer_size
+ *   sync_interval_ms  100        1 to 3600000 (also "100ms", "5s", "1min"). With sync=interval: the background
+ *                                syncs at the latest this long after an append
+ *   sync_bytes        0          0 to 1TiB. With sync=interval: it also syncs as soon as this many bytes of
+ *                                entries wait for it; 0: by time alone
+ *   async_max_bytes   64MiB      1 to 1TiB: bytes of asynchronous appends that may wait for their completion;
+ *                                a further one waits first (BUSY inside a walrus_done_fn)
  *   segment_size      64MiB      4KiB to 4GiB: a segment is full with this many bytes of entries. An
  *                                entry or batch that is larger gets a segment of its own
  *   preallocate       true       reserve a segment's space, and have the next one ready ahead of need
@@ -190,13 +204,23 @@ typedef struct walrus_entry {
  *   zero_copy         true       reads lend a view of the mapped file. false: they copy, so that a
  *                                failing disk is an error code and never a SIGBUS
  *   max_entry_size    64MiB      1 to 1GiB: a larger entry is TOO_LARGE
+ *   max_segments      0          0 to 1048576: keep at most this many segments. This option and the next two drop
+ *                                the oldest whole segments beyond a limit, in the background, at each rotation
+ *                                and at open; never the last segment. 0: no limit
+ *   retention_bytes   0          0 to 2^60: keep at most this many bytes of segment files; 0: no limit
+ *   retention_age_ms  0          0 to 2^60 (also "12h", "7d"): drop segments all of whose entries have
+ *                                timestamps older than this; 0: no limit
+ *   txn_timeout_ms    30000      1 to 2^60: how long a transaction may stay open, where walrus_txn_begin does
+ *                                not say otherwise
+ *   txn_max_entries   1000       1 to 16777216: entries in one transaction
  */
 WALRUS_API walrus_options_t *walrus_options_new(void);
 
 /* Frees settings. NULL is a no-op. Since 0.1. */
 WALRUS_API void walrus_options_free(walrus_options_t *options);
 
-/* Sets one option from text: sizes as "65536", "64KiB", "64MiB", "1GiB"; booleans as true, false, on, off,
+/* Sets one option from text: sizes as "65536", "64KiB", "64MiB", "1GiB", "1TiB"; times in milliseconds or as
+ * "100ms", "5s", "1min", "12h", "7d"; booleans as true, false, on, off,
  * 1, 0; file_mode in octal; names as listed above. Both strings end in NUL.
  * Errors: INVALID (unknown key or impossible value; the message names the key, the value and what is
  * allowed), UNSUPPORTED (an option that a later version has). The options are unchanged then. Since 0.1. */
@@ -231,8 +255,8 @@ enum {
 };
 
 /* Diagnostics. message ends in NUL and lives during the call. Runs on the thread that caused it, or on the
- * log's background thread, possibly on several at once and possibly while the library holds a lock: it
- * may not call any function that takes the same log. */
+ * log's background threads, possibly on several at once and possibly while the library holds a lock: any
+ * function that takes the same log answers BUSY from inside it (those that return a number work). */
 typedef void (*walrus_log_fn)(void *ctx, int32_t level, const char *message);
 
 /* Sets the logger; messages with a level above the given one are not made. fn NULL: none (the default).
@@ -309,8 +333,9 @@ WALRUS_API int32_t walrus_destroy(const char *dir);
  * (may be NULL) gets its index. When the call returns, other threads can read the entry; sync says whether
  * it is durable. Appends from several threads share their syncs.
  *
- * Errors: TOO_LARGE, NO_SPACE, NO_MEMORY, READ_ONLY, INVALID: the entry is certainly not in the log.
- * IO, POISONED, CLOSED: it may be; whether it is shows at the next open. Any thread; since 0.1. */
+ * Errors: TOO_LARGE, NO_SPACE, NO_MEMORY, READ_ONLY, INVALID, BUSY: the entry is certainly not in the log.
+ * IO, POISONED, CLOSED: it may be; whether it is shows at the next open. CANCELED (walrus_interrupt): it is, *index
+ * was written, and it is not known to be durable. Any thread; since 0.1. */
 WALRUS_API int32_t walrus_append(walrus_t *log, const void *data, size_t size, uint64_t *index);
 
 /* Appends a record with its own index, term and time; flags: 0, or one of those above.
@@ -324,14 +349,57 @@ WALRUS_API int32_t walrus_append_record(walrus_t *log, const walrus_record_t *re
 WALRUS_API int32_t walrus_append_batch(walrus_t *log, const walrus_record_t *records, size_t count, uint32_t flags,
                                        uint64_t *first_index);
 
+/* Appends count records, given as one run of bytes and their sizes, as one batch: a call that is cheap to make from
+ * languages in which an array of structs is not. The sizes add up to the bytes at data. All get the term given and
+ * the time now. *first_index (may be NULL) gets the first one's index.
+ * Errors: as walrus_append_batch. Any thread; since 0.1. */
+WALRUS_API int32_t walrus_append_packed(walrus_t *log, const void *data, const uint32_t *sizes, size_t count,
+                                        uint64_t term, uint32_t flags, uint64_t *first_index);
+
+/* Is told that an asynchronous append is durable (status WALRUS_OK), or why that is not known: IO, POISONED, or
+ * CLOSED (walrus_shutdown came first; the entry is in the log, and walrus_close makes it durable). Called once
+ * for each append that was accepted, in the order of their indexes, on the log's completion thread and nowhere else, with no
+ * lock held. It may call whatever does not wait, walrus_append_async on the same log among it; calls that would
+ * wait answer BUSY. A truncation that dropped the entry completes it with WALRUS_OK. */
+typedef void (*walrus_done_fn)(void *ctx, uint64_t index, int32_t status);
+
+/* Appends a record as walrus_append_record does, but does not wait for it to become durable, which a thread of the
+ * library sees to at once, whatever sync says: many of them share a sync. done (may be NULL) is told. For runtimes that
+ * cannot take calls on foreign threads: done NULL, then walrus_wait_durable or walrus_notify_fd.
+ * Waits only while async_max_bytes are outstanding; a single larger entry passes alone. flags: 0 or WALRUS_DURABLE.
+ * *index (may be NULL) gets the entry's index, also before done may be called.
+ * Errors: as walrus_append_record, and BUSY (inside done, where it would have to wait), CANCELED (interrupted while it waited).
+ * On any error the entry is not in the log, or for IO and POISONED may be, and done is not called. Since 0.2. */
+WALRUS_API int32_t walrus_append_async(walrus_t *log, const walrus_record_t *record, uint32_t flags, walrus_done_fn done,
+                                       void *ctx, uint64_t *index);
+
 /* ---- Durability ---------------------------------------------------------------------------- */
 
-/* Returns once every entry that was appended before the call is on stable storage.
- * Errors: IO, NO_SPACE, POISONED, READ_ONLY. Any thread; since 0.1. */
+/* Returns once every entry that was appended before the call, and all metadata that was staged before it, is on stable
+ * storage. Errors: IO, NO_SPACE, POISONED, READ_ONLY, CANCELED. Any thread; since 0.1. */
 WALRUS_API int32_t walrus_sync(walrus_t *log);
 
 /* The highest index that is known to be on stable storage, or 0. Never waits. Since 0.1. */
 WALRUS_API uint64_t walrus_durable_index(walrus_t *log);
+
+/* Waits until the entry at index is durable. With sync=interval, and after walrus_append_async, the background is about to
+ * make it so; otherwise the background is asked to. timeout_ms 0 asks for nothing and tells at once.
+ * Errors: NOT_FOUND (above the last index; truncated away meanwhile), TIMEOUT, CANCELED (walrus_interrupt), IO, POISONED. On a
+ * read-only handle it waits until the writer has said so: see there. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_wait_durable(walrus_t *log, uint64_t index, int64_t timeout_ms);
+
+/* A descriptor that becomes readable whenever the durable index has moved since it was last read; on a read-only
+ * handle, the last index. For poll, epoll, select and event loops. One for each log, the same at each call, nonblocking, owned
+ * by the log until walrus_close: do not close it. Reading 8 bytes clears it; moves in between count as one, so look at
+ * walrus_durable_index after each. Made at the first call, when it is not readable yet; also readable once after walrus_shutdown.
+ * Errors: IO (no more descriptors), NO_MEMORY. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_notify_fd(walrus_t *log, int *fd);
+
+/* Ends every wait on the log that began before this call: durable appends, walrus_sync, walrus_wait_durable, walrus_cursor_wait
+ * and walrus_append_async return CANCELED, unless they are just about to return something else. A thread that is inside the
+ * system's sync itself finishes it first. An append that answers CANCELED has written its index and is in the log; it becomes
+ * durable with the next sync. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_interrupt(walrus_t *log);
 
 /* ---- Read ---------------------------------------------------------------------------------- */
 
@@ -383,8 +451,68 @@ WALRUS_API int32_t walrus_get_range(walrus_t *log, uint64_t first, uint64_t last
 /* Releases count entries. Since 0.1. */
 WALRUS_API void walrus_entries_release(walrus_entry_t *entries, size_t count);
 
+/* Copies up to max_count entries from first on into buffer, one behind the other, and their sizes into sizes, which has room
+ * for max_count; *count gets how many. Stops where the next one does not fit, and at the last index.
+ * Errors: INVALID (max_count 0), TOO_SMALL (not even the first one fits; its size is then in sizes[0]), and those of
+ * walrus_get. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_read_packed(walrus_t *log, uint64_t first, size_t max_count, void *buffer, size_t capacity,
+                                      uint32_t *sizes, size_t *count);
+
 /* The term of the entry at index, without reading its payload. Errors: as walrus_get. Since 0.1. */
 WALRUS_API int32_t walrus_term(walrus_t *log, uint64_t index, uint64_t *term);
+
+/* The highest index whose entry has this term. In a log whose terms never fall this takes O(log n); each place where they
+ * fall costs one more search. Errors: NOT_FOUND (no entry has it), CORRUPT, IO, NO_MEMORY. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_last_index_of_term(walrus_t *log, uint64_t term, uint64_t *index);
+
+/* The first index that holds an entry of this time or a later one, or an entry that comes after such a one: the first at which
+ * the running maximum of the timestamps, dropped entries included, reaches timestamp_ns. O(log n), through the
+ * footers. Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_t *index);
+
+/* ---- Read-only handles -----------------------------------------------------------------------
+ * A log that was opened with read_only follows a writer in another process, which knows nothing of it: new entries,
+ * rotation, truncation and retention are seen without reopening. Every call looks anew where that matters. What is seen is whole
+ * entries and whole batches that the writer has handed to the system; what still waits in the buffer of a sync=none
+ * writer is not there yet. walrus_durable_index is what the writer has last written down of it, which lags behind what the writer
+ * itself knows until it writes on. Entries are copies. An unfinished tail is simply not there yet, never CORRUPT.
+ * Writing functions answer READ_ONLY. */
+
+/* ---- Cursors -------------------------------------------------------------------------------
+ * A cursor stands between two entries: walrus_cursor_next reads the one behind it and steps over it, walrus_cursor_prev the one
+ * before it. Where the log is truncated below a cursor, by whatever thread or process, the cursor goes back to the cut, so that
+ * following a log shows what was appended in place of the dropped entries, too. A cursor belongs to one thread at a time. */
+
+/* For walrus_cursor_open: only entries that are durable; behind them the cursor is CAUGHT_UP. */
+#define WALRUS_DURABLE_ONLY UINT32_C(1)
+
+/* Opens a cursor before the entry at index; 0 is the first entry, whichever that is then; up to the next index, where
+ * only later entries follow. *cursor is the caller's to close. Errors: NOT_FOUND (above the next index),
+ * COMPACTED (below the first), NO_MEMORY. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_cursor_open(walrus_t *log, uint64_t index, uint32_t flags, walrus_cursor_t **cursor);
+
+/* Reads the entry behind the cursor, as walrus_get does, and steps over it. On failure the cursor stays and *entry is zeroed.
+ * Errors: CAUGHT_UP (no entry there yet), COMPACTED (it was truncated away at the front: seek to walrus_first_index), and
+ * CORRUPT, IO, NO_MEMORY, POISONED. Since 0.2. */
+WALRUS_API int32_t walrus_cursor_next(walrus_cursor_t *cursor, walrus_entry_t *entry);
+
+/* Reads the entry before the cursor and steps back over it.
+ * Errors: NOT_FOUND (the cursor stands before the first entry of a log that never dropped one, or of an empty log), COMPACTED (the one
+ * before it was truncated away), and CORRUPT, IO, NO_MEMORY, POISONED. Since 0.2. */
+WALRUS_API int32_t walrus_cursor_prev(walrus_cursor_t *cursor, walrus_entry_t *entry);
+
+/* Moves the cursor, as walrus_cursor_open places it. On failure it stays. Errors: NOT_FOUND, COMPACTED. Since 0.2. */
+WALRUS_API int32_t walrus_cursor_seek(walrus_cursor_t *cursor, uint64_t index);
+
+/* The index that walrus_cursor_next would read, or 0 for NULL: kept by the caller, it is where to go on after a restart. Since 0.2. */
+WALRUS_API uint64_t walrus_cursor_position(const walrus_cursor_t *cursor);
+
+/* Waits until walrus_cursor_next has something else to say than CAUGHT_UP. Does not spin.
+ * Errors: TIMEOUT, CANCELED (walrus_interrupt), CLOSED, POISONED (nothing will come any more). Since 0.2. */
+WALRUS_API int32_t walrus_cursor_wait(walrus_cursor_t *cursor, int64_t timeout_ms);
+
+/* Frees a cursor. NULL is a no-op. May come after walrus_close of its log. Since 0.2. */
+WALRUS_API void walrus_cursor_close(walrus_cursor_t *cursor);
 
 /* ---- Truncate ------------------------------------------------------------------------------ */
 /* All of these are durable when they return, whatever sync says; what they dropped never comes back. They
@@ -403,6 +531,154 @@ WALRUS_API int32_t walrus_truncate_front(walrus_t *log, uint64_t index);
 /* Drops every entry; the next one gets next_index (1 to 2^63), as after installing a snapshot.
  * Errors: INVALID (next_index is 0 or too large), IO, NO_MEMORY, READ_ONLY, POISONED. Any thread; since 0.1. */
 WALRUS_API int32_t walrus_reset(walrus_t *log, uint64_t next_index);
+
+/* Drops every entry from from_index on and appends count records in their place, as one step: after a crash at any moment the
+ * log has all of the old suffix or all of the new one. For Raft followers whose suffix conflicts with the leader's.
+ * from_index: from the first index (or, in an empty log, the next one) to the next index. Records that name an index must name
+ * the one they will get. count 0 only truncates. flags: 0 or WALRUS_DURABLE; it is always durable on return.
+ * Errors: NOT_FOUND (above the next index), COMPACTED (below the first), those of walrus_append_batch (the log is as it was, but for IO
+ * and POISONED), NO_SPACE. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_replace_suffix(walrus_t *log, uint64_t from_index, const walrus_record_t *records, size_t count,
+                                         uint32_t flags);
+
+/* ---- Transactions --------------------------------------------------------------------------
+ * A transaction stages entries in memory and appends them as one batch. Any number may be open at once. One that is not committed
+ * or rolled back in time expires without anyone asking: its memory is freed, its handle is not. */
+
+/* States of a transaction. */
+enum {
+    WALRUS_TXN_OPEN = 1,        /* takes entries                                                    */
+    WALRUS_TXN_EXPIRED = 2,     /* its time was over; roll it back                                  */
+    WALRUS_TXN_COMMITTED = 3    /* its entries are in the log, but the commit's wait for them to be durable
+                                   failed or was interrupted; roll it back to free the handle       */
+};
+
+/* Begins a transaction. timeout_ms: how long it may stay open; 0: txn_timeout_ms; negative: for ever.
+ * Errors: READ_ONLY, POISONED, NO_MEMORY. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_txn_begin(walrus_t *log, int64_t timeout_ms, walrus_txn_t **txn);
+
+/* Stages a copy of a record. Errors: TXN_FULL (txn_max_entries), TXN_EXPIRED, TXN_STATE (committed), TOO_LARGE (the entry, or the
+ * transaction above 2 GiB), INVALID, NO_MEMORY. The transaction is as it was then. Since 0.2. */
+WALRUS_API int32_t walrus_txn_append(walrus_txn_t *txn, const walrus_record_t *record);
+
+/* Appends what was staged as walrus_append_batch does, and frees the handle: on success only. *first_index and *count (may be
+ * NULL) tell where it is; an empty transaction commits nothing, *first_index is then the next index.
+ * Errors: TXN_EXPIRED, TXN_STATE, and those of walrus_append_batch. After NO_SPACE, OUT_OF_ORDER and NO_MEMORY the transaction is
+ * open as before; after CANCELED it is COMMITTED, and *first_index and *count were written. Since 0.2. */
+WALRUS_API int32_t walrus_txn_commit(walrus_txn_t *txn, uint32_t flags, uint64_t *first_index, uint64_t *count);
+
+/* Drops what was staged and frees the handle, whatever its state and the result. NULL is a no-op. May come after
+ * walrus_close of its log. Since 0.2. */
+WALRUS_API int32_t walrus_txn_rollback(walrus_txn_t *txn);
+
+/* WALRUS_TXN_*, or an error: INVALID (NULL), CLOSED, FORKED. Since 0.2. */
+WALRUS_API int32_t walrus_txn_state(const walrus_txn_t *txn);
+
+/* How many transactions of the log are open. Since 0.2. */
+WALRUS_API uint64_t walrus_txn_count(walrus_t *log);
+
+/* Expires at once those whose time is over; *expired (may be NULL) gets how many. The background does the same by
+ * itself. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_txn_expire(walrus_t *log, uint64_t *expired);
+
+/* ---- Metadata ------------------------------------------------------------------------------
+ * Small values beside the log: a Raft node's term and vote, the position of a snapshot, a checkpoint. They are no entries: no
+ * truncation, reset or retention touches them. A key is a string of 1 to 255 bytes that ends in NUL. All keys and
+ * values together may take up 64 KiB (16 bytes a pair are added), else TOO_LARGE. */
+
+/* Sets a value of size bytes (0 to 65535; then value may be NULL). Durable on return, whatever sync says, also on a full disk if
+ * the values do not grow. Errors: INVALID, TOO_LARGE, NO_SPACE, IO, READ_ONLY, POISONED. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_meta_set(walrus_t *log, const char *key, const void *value, size_t size);
+
+/* Copies a value into buffer. *size (may be NULL) gets its size, also when the buffer is too small. buffer may be NULL if capacity
+ * is 0. What was staged is seen once it has ridden on an append. Errors: NOT_FOUND (no such key), TOO_SMALL. Since 0.2. */
+WALRUS_API int32_t walrus_meta_get(walrus_t *log, const char *key, void *buffer, size_t capacity, size_t *size);
+
+/* Removes a key and its value. Durable on return. Errors: NOT_FOUND (no such key), and as walrus_meta_set. Since 0.2. */
+WALRUS_API int32_t walrus_meta_delete(walrus_t *log, const char *key);
+
+/* Is handed each key and value; both live during the call. A value above 0 stops the walk and is returned by it; a negative value
+ * is taken as 0. It may call anything on the same log but walrus_close; what it changes does not show in this walk. */
+typedef int32_t (*walrus_meta_visit_fn)(void *ctx, const char *key, const void *value, size_t size);
+
+/* Calls visit for each key, in order of their bytes, on the calling thread. Errors: INVALID, NO_MEMORY. Since 0.2. */
+WALRUS_API int32_t walrus_meta_each(walrus_t *log, walrus_meta_visit_fn visit, void *ctx);
+
+/* Stages a value to be set together with the next append of whatever kind, batch or transaction: after a crash both are there or
+ * none. Staging a key again replaces what was staged. walrus_sync makes a staged value durable without an append;
+ * one that is still staged at walrus_close is lost. Errors: INVALID, TOO_LARGE, NO_MEMORY, READ_ONLY, POISONED. Since 0.2. */
+WALRUS_API int32_t walrus_meta_stage(walrus_t *log, const char *key, const void *value, size_t size);
+
+/* ---- Operations ---------------------------------------------------------------------------- */
+
+/* Ends the last segment and begins a new one, so that the old one will not change any more. A segment without entries stays as it
+ * is. Makes nothing durable by itself. Errors: NO_SPACE, IO, NO_MEMORY, READ_ONLY, POISONED. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_rotate(walrus_t *log);
+
+/* What walrus_segments tells of a segment. The library sets struct_size. Grows at the end. */
+typedef struct walrus_segment_info {
+    uint32_t struct_size;
+    uint32_t is_tail;           /* 1: the last one, which may still grow; 0: sealed                  */
+    uint64_t id;                /* grows from segment to segment, may have gaps                     */
+    uint64_t first_index;       /* of its entries that are in the log                               */
+    uint64_t last_index;        /* below first_index if it has none                                 */
+    uint64_t bytes;             /* of its frames, from the file's start                             */
+    uint64_t file_bytes;        /* the file's size                                                  */
+    int64_t highest_timestamp_ns; /* no entry up to its end has a later timestamp                    */
+    const char *name;           /* of the file in the log's directory; NUL-terminated, lives during the call */
+} walrus_segment_info_t;
+
+/* Is handed each segment. A value above 0 stops the walk and is returned by it; a negative value is taken as 0. It may call anything
+ * on the same log but walrus_close. */
+typedef int32_t (*walrus_segment_visit_fn)(void *ctx, const walrus_segment_info_t *segment);
+
+/* Calls visit for each segment of the log as it was at the call, oldest first, on the calling thread. Segments that have been dropped
+ * meanwhile are left out. Errors: INVALID, IO, CORRUPT, NO_MEMORY. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_segments(walrus_t *log, walrus_segment_visit_fn visit, void *ctx);
+
+/* Counts since walrus_open, but for those marked "now". The caller sets struct_size. Grows at the end. */
+typedef struct walrus_stats {
+    uint32_t struct_size;           /* set by the caller                                            */
+    uint32_t is_poisoned;           /* now                                                          */
+    uint64_t first_index;           /* now, as are the next five                                    */
+    uint64_t last_index;
+    uint64_t durable_index;
+    uint64_t segments;
+    uint64_t async_pending;         /* asynchronous appends whose completion is outstanding         */
+    uint64_t txn_open;
+    uint64_t appends;               /* calls that appended                                          */
+    uint64_t entries_appended;
+    uint64_t bytes_appended;        /* payloads                                                     */
+    uint64_t bytes_written;         /* handed to the system for segments: frames, footers           */
+    uint64_t syncs;                 /* group syncs: each covers whatever was appended before it     */
+    uint64_t entries_synced;        /* entries made durable by them: divided by syncs, the mean group */
+    uint64_t largest_group;         /* most entries made durable by one sync                        */
+    uint64_t sync_ns;               /* time spent in them                                           */
+    uint64_t sync_ns_max;
+    uint64_t sync_histogram[24];    /* [i]: syncs that took less than 2^i microseconds (and not less than
+                                       2^(i-1)); the last one: all longer ones                      */
+    uint64_t rotations;
+    uint64_t truncations;           /* truncate, truncate_front, reset, replace_suffix, retention   */
+    uint64_t segments_removed;
+    uint64_t segment_cache_hits;    /* reads that found their segment open; counted loosely: threads that read at
+                                       once may miss one                                            */
+    uint64_t segment_cache_misses;  /* segments that had to be opened                               */
+    uint64_t txn_committed;
+    uint64_t txn_rolled_back;
+    uint64_t txn_expired;
+    uint64_t meta_updates;          /* metadata made durable in walrus.meta                         */
+    uint64_t recovery_ns;           /* how long walrus_open took                                    */
+    uint64_t recovery_bytes_cut;
+    uint64_t recovery_entries_cut;
+} walrus_stats_t;
+
+/* Fills in the counts. They are read one by one beside a log in use, so they need not add up to the last one.
+ * Errors: INVALID (struct_size below 8). Any thread; since 0.2. */
+WALRUS_API int32_t walrus_stats(walrus_t *log, walrus_stats_t *stats);
+
+/* The same as text in the Prometheus exposition format (walrus_appends_total 17 and so on), with its NUL, into buffer. *size (may be NULL) gets
+ * the bytes needed, also when the buffer is too small. buffer may be NULL if capacity is 0. Errors: TOO_SMALL. Since 0.2. */
+WALRUS_API int32_t walrus_stats_text(walrus_t *log, char *buffer, size_t capacity, size_t *size);
 
 #ifdef __cplusplus
 }

@@ -4,8 +4,8 @@ import CWalrus
 import CWalrusPlatform
 import WalrusCore
 
-@c @implementation public func walrus_version() -> UnsafePointer<CChar>? { unsafe cString("0.1.0") }
-@c @implementation public func walrus_version_number() -> UInt32 { 100 }
+@c @implementation public func walrus_version() -> UnsafePointer<CChar>? { unsafe cString("0.2.0") }
+@c @implementation public func walrus_version_number() -> UInt32 { 200 }
 @c @implementation public func walrus_abi_version() -> UInt32 { 1 }
 
 /// A literal as a C string: it ends in NUL and lives for ever.

@@ -13,9 +13,10 @@ final class OptionSet {
 
 private enum OptionKey: Int {
     case create, mustBeNew, readOnly, recovery, sync, segmentSize, preallocate, cachedSegments, bufferSize, syncPadding
-    case fileMode, verifyReads, zeroCopy, maxEntrySize
+    case fileMode, verifyReads, zeroCopy, maxEntrySize, syncInterval, syncBytes, asyncMaxBytes
+    case maxSegments, retentionBytes, retentionAge, transactionTimeout, transactionMaxEntries
 
-    static var count: Int { 14 }
+    static var count: Int { 22 }
 
     var name: StaticString {
         switch self {
@@ -33,6 +34,14 @@ private enum OptionKey: Int {
         case .verifyReads: "verify_reads"
         case .zeroCopy: "zero_copy"
         case .maxEntrySize: "max_entry_size"
+        case .syncInterval: "sync_interval_ms"
+        case .syncBytes: "sync_bytes"
+        case .asyncMaxBytes: "async_max_bytes"
+        case .maxSegments: "max_segments"
+        case .retentionBytes: "retention_bytes"
+        case .retentionAge: "retention_age_ms"
+        case .transactionTimeout: "txn_timeout_ms"
+        case .transactionMaxEntries: "txn_max_entries"
         }
     }
 
@@ -40,13 +49,20 @@ private enum OptionKey: Int {
         switch self {
         case .create, .mustBeNew, .readOnly, .preallocate, .verifyReads, .zeroCopy: "true or false"
         case .recovery: "strict, torn_tail or salvage"
-        case .sync: "always, os or none"
+        case .sync: "always, interval, os or none"
         case .segmentSize: "4KiB to 4GiB"
         case .cachedSegments: "1 to 65536"
         case .bufferSize: "4KiB to 1GiB"
         case .syncPadding: "0 or 4096"
         case .fileMode: "an octal number from 0600 to 0777 that lets the owner read and write"
         case .maxEntrySize: "1 to 1GiB"
+        case .syncInterval: "1 to 3600000 milliseconds"
+        case .syncBytes: "0 (no limit) to 1TiB"
+        case .asyncMaxBytes: "1 to 1TiB"
+        case .maxSegments: "0 (no limit) to 1048576"
+        case .retentionBytes, .retentionAge: "0 (no limit) to 2^60"
+        case .transactionTimeout: "1 to 2^60 milliseconds"
+        case .transactionMaxEntries: "1 to 16777216"
         }
     }
 
@@ -62,16 +78,18 @@ private enum OptionKey: Int {
         case .bufferSize: "262144"
         case .syncPadding: "0"
         case .fileMode: "0640"
-        case .maxEntrySize: "67108864"
+        case .maxEntrySize, .asyncMaxBytes: "67108864"
+        case .syncInterval: "100"
+        case .syncBytes, .maxSegments, .retentionBytes, .retentionAge: "0"
+        case .transactionTimeout: "30000"
+        case .transactionMaxEntries: "1000"
         }
     }
 }
 
 /// Options that a later version has.
 private let laterKeys: [StaticString] = [
-    "sync_interval_ms", "sync_bytes", "async_max_bytes", "recycle_segments", "max_segments", "retention_bytes",
-    "retention_age_ms", "write_mode", "format", "compression", "compression_level", "compression_min_size",
-    "txn_timeout_ms", "txn_max_entries",
+    "recycle_segments", "write_mode", "format", "compression", "compression_level", "compression_min_size",
 ]
 
 private func equal(_ text: UnsafePointer<CChar>, _ literal: StaticString) -> Bool {
@@ -92,11 +110,34 @@ private func find(_ key: UnsafePointer<CChar>) -> OptionKey? {
     case text(UnsafePointer<CChar>)
 }
 
-/// A number, with a unit where it is a size, in octal where it is a file mode.
-private func parse(_ text: UnsafePointer<CChar>, octal: Bool) -> UInt64? {
+/// What a number counts, and so which units may follow it.
+private enum Measure { case bytes, milliseconds, mode }
+
+private func unit(_ text: UnsafePointer<CChar>, of measure: Measure) -> UInt64? {
+    if unsafe text.pointee == 0 { return 1 }
+    switch measure {
+    case .bytes:
+        if unsafe equal(text, "B") { return 1 }
+        if unsafe equal(text, "KiB") { return 1 << 10 }
+        if unsafe equal(text, "MiB") { return 1 << 20 }
+        if unsafe equal(text, "GiB") { return 1 << 30 }
+        if unsafe equal(text, "TiB") { return 1 << 40 }
+    case .milliseconds:
+        if unsafe equal(text, "ms") { return 1 }
+        if unsafe equal(text, "s") { return 1000 }
+        if unsafe equal(text, "min") { return 60_000 }
+        if unsafe equal(text, "h") { return 3_600_000 }
+        if unsafe equal(text, "d") { return 86_400_000 }
+    case .mode: break
+    }
+    return nil
+}
+
+/// A number, in octal where it is a file mode, and its unit.
+private func parse(_ text: UnsafePointer<CChar>, _ measure: Measure) -> UInt64? {
     var number: UInt64 = 0
     var at = 0
-    let base: UInt64 = octal ? 8 : 10
+    let base: UInt64 = measure == .mode ? 8 : 10
     while unsafe text[at] >= 48 && text[at] < 48 + CChar(base) {
         let (product, tooLarge) = number.multipliedReportingOverflow(by: base)
         let (sum, stillTooLarge) = product.addingReportingOverflow(unsafe UInt64(text[at] - 48))
@@ -105,22 +146,9 @@ private func parse(_ text: UnsafePointer<CChar>, octal: Bool) -> UInt64? {
         at += 1
     }
     if at == 0 { return nil }
-    let unit = unsafe text + at
-    if unsafe unit.pointee == 0 { return number }
-    if octal { return nil }
-    let shift: UInt64
-    if unsafe equal(unit, "B") {
-        shift = 0
-    } else if unsafe equal(unit, "KiB") {
-        shift = 10
-    } else if unsafe equal(unit, "MiB") {
-        shift = 20
-    } else if unsafe equal(unit, "GiB") {
-        shift = 30
-    } else {
-        return nil
-    }
-    return number <= UInt64.max >> shift ? number << shift : nil
+    guard let factor = unsafe unit(text + at, of: measure) else { return nil }
+    let (product, tooLarge) = number.multipliedReportingOverflow(by: factor)
+    return tooLarge ? nil : product
 }
 
 private func boolean(_ value: Value) -> Bool? {
@@ -133,16 +161,16 @@ private func boolean(_ value: Value) -> Bool? {
     }
 }
 
-private func number(_ value: Value, octal: Bool = false) -> UInt64? {
+private func number(_ value: Value, _ measure: Measure = .bytes) -> UInt64? {
     switch value {
     case .number(let number): return number
-    case .text(let text): return unsafe parse(text, octal: octal)
+    case .text(let text): return unsafe parse(text, measure)
     }
 }
 
 // ---- Set
 
-private enum Refusal { case impossible, later }
+private enum Refusal { case impossible }
 
 extension OptionSet {
     /// nil: done.
@@ -158,11 +186,22 @@ extension OptionSet {
         case .cachedSegments: return setNumber(value, in: Limits.cachedSegments) { $0.cachedSegments = Int($1) }
         case .bufferSize: return setNumber(value, in: Limits.bufferSize) { $0.bufferSize = Int($1) }
         case .maxEntrySize: return setNumber(value, in: Limits.maxEntrySize) { $0.maxEntrySize = Int($1) }
+        case .syncInterval:
+            return setNumber(value, .milliseconds, in: Limits.syncInterval) { $0.syncInterval = $1 }
+        case .syncBytes: return setNumber(value, in: Limits.syncBytes) { $0.syncBytes = $1 }
+        case .asyncMaxBytes: return setNumber(value, in: Limits.asyncMaxBytes) { $0.asyncMaxBytes = $1 }
+        case .maxSegments: return setNumber(value, in: Limits.maxSegments) { $0.maxSegments = $1 }
+        case .retentionBytes: return setNumber(value, in: Limits.retention) { $0.retentionBytes = $1 }
+        case .retentionAge: return setNumber(value, .milliseconds, in: Limits.retention) { $0.retentionAge = $1 }
+        case .transactionTimeout:
+            return setNumber(value, .milliseconds, in: Limits.transactionTimeout) { $0.transactionTimeout = $1 }
+        case .transactionMaxEntries:
+            return setNumber(value, in: Limits.transactionMaxEntries) { $0.transactionMaxEntries = $1 }
         case .syncPadding:
             guard let number = number(value), number == 0 || number == 4096 else { return .impossible }
             options.syncPadding = number
         case .fileMode:
-            guard let mode = number(value, octal: true), mode <= 0o777, mode & 0o600 == 0o600 else { return .impossible }
+            guard let mode = number(value, .mode), mode <= 0o777, mode & 0o600 == 0o600 else { return .impossible }
             options.fileMode = UInt32(mode)
         case .recovery:
             guard case .text(let text) = value else { return .impossible }
@@ -184,7 +223,7 @@ extension OptionSet {
             } else if unsafe equal(text, "none") {
                 options.sync = .buffered
             } else if unsafe equal(text, "interval") {
-                return .later
+                options.sync = .interval
             } else {
                 return .impossible
             }
@@ -198,8 +237,10 @@ extension OptionSet {
         return nil
     }
 
-    private func setNumber(_ value: Value, in range: ClosedRange<UInt64>, _ store: (inout Options, UInt64) -> Void) -> Refusal? {
-        guard let number = number(value), range.contains(number) else { return .impossible }
+    private func setNumber(
+        _ value: Value, _ measure: Measure = .bytes, in range: ClosedRange<UInt64>, _ store: (inout Options, UInt64) -> Void
+    ) -> Refusal? {
+        guard let number = number(value, measure), range.contains(number) else { return .impossible }
         store(&options, number)
         return nil
     }
@@ -217,6 +258,14 @@ extension OptionSet {
         case .cachedSegments: text.add(UInt64(options.cachedSegments))
         case .bufferSize: text.add(UInt64(options.bufferSize))
         case .maxEntrySize: text.add(UInt64(options.maxEntrySize))
+        case .syncInterval: text.add(options.syncInterval)
+        case .syncBytes: text.add(options.syncBytes)
+        case .asyncMaxBytes: text.add(options.asyncMaxBytes)
+        case .maxSegments: text.add(options.maxSegments)
+        case .retentionBytes: text.add(options.retentionBytes)
+        case .retentionAge: text.add(options.retentionAge)
+        case .transactionTimeout: text.add(options.transactionTimeout)
+        case .transactionMaxEntries: text.add(options.transactionMaxEntries)
         case .syncPadding: text.add(options.syncPadding)
         case .fileMode: text.addOctal(UInt64(options.fileMode))
         case .recovery:
@@ -228,6 +277,7 @@ extension OptionSet {
         case .sync:
             switch options.sync {
             case .durable: text.add("always")
+            case .interval: text.add("interval")
             case .system: text.add("os")
             case .buffered: text.add("none")
             }
@@ -250,7 +300,6 @@ private func set(_ handle: OpaquePointer?, _ key: UnsafePointer<CChar>?, _ value
     }
     switch refusal {
     case nil: return ok
-    case .later: return unsafe refuse(key, value, .unsupported, nil)
     case .impossible: return unsafe refuse(key, value, .invalid, option.allowed)
     }
 }

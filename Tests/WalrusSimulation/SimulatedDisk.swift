@@ -56,6 +56,7 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
     private var readFault: (at: Int, forever: Bool)?
 
     public let background: Background
+    public let syncer: Background
 
     /// Whether space can be reserved, as some file systems cannot.
     public var canReserve = true
@@ -92,6 +93,7 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         knowsHoles = chance.next() & 1 == 0
         do throws(LogError) {
             background = try Background(usesThread: false)
+            syncer = try Background(usesThread: false)
         } catch {
             preconditionFailure("no memory for a simulated disk")
         }

@@ -377,7 +377,7 @@ final class Session<Log: LogUnderTest> {
 
     func stepBackground() throws(Violation) {
         try call("background", promisesDurability: false, change: nil) { (_) throws(LogError) in
-            _ = disk.background.step()
+            _ = disk.background.step(now: disk.monotonic())
             return nil
         }
     }

@@ -23,7 +23,7 @@ extension Log {
             } catch {
                 throw error.isHarmless ? error.error : poison(error.error)
             }
-            if policy == .system {
+            if policy == .system || policy == .interval {
                 do throws(LogError) {
                     try writer.tail.flush()
                 } catch {

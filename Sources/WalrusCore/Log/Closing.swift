@@ -7,6 +7,7 @@ extension Log {
     public func close() throws(LogError) {
         let forked = wasForked
         if !forked { commit.setClosed() }
+        storage.syncer.stop(inForkedChild: forked)
         storage.background.stop(inForkedChild: forked)
         // In a forked child the files are the parent's affair, their descriptors are closed already, and a lock may
         // be held for ever by a thread that did not come along.

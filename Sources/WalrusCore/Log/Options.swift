@@ -6,6 +6,8 @@ public enum RecoveryMode: Sendable { case strict, tornTail, salvage }
 public enum Policy: Sendable {
     /// On stable storage.
     case durable
+    /// Handed to the operating system, and synced in the background.
+    case interval
     /// Handed to the operating system.
     case system
     /// In memory.
@@ -28,6 +30,19 @@ public struct Options: Sendable {
     public var verifyReads = true
     public var zeroCopy = true
     public var maxEntrySize = 64 << 20
+    /// With `.interval`: the longest that an append waits for its sync, in milliseconds.
+    public var syncInterval: UInt64 = 100
+    /// With `.interval`: bytes of entries that do not wait for the interval to be over; 0: no limit.
+    public var syncBytes: UInt64 = 0
+    /// Bytes of asynchronous appends that may wait for their completion.
+    public var asyncMaxBytes: UInt64 = 64 << 20
+    /// Retention: what is beyond these goes, whole segments at a time. 0: no limit.
+    public var maxSegments: UInt64 = 0
+    public var retentionBytes: UInt64 = 0
+    public var retentionAge: UInt64 = 0
+    /// Milliseconds that a transaction may stay open.
+    public var transactionTimeout: UInt64 = 30_000
+    public var transactionMaxEntries: UInt64 = 1000
     public var diagnostics = Diagnostics()
 
     public init() {}
@@ -39,6 +54,13 @@ public enum Limits {
     public static var cachedSegments: ClosedRange<UInt64> { 1...65536 }
     public static var bufferSize: ClosedRange<UInt64> { 4 << 10...1 << 30 }
     public static var maxEntrySize: ClosedRange<UInt64> { 1...1 << 30 }
+    public static var syncInterval: ClosedRange<UInt64> { 1...3_600_000 }
+    public static var syncBytes: ClosedRange<UInt64> { 0...1 << 40 }
+    public static var asyncMaxBytes: ClosedRange<UInt64> { 1...1 << 40 }
+    public static var maxSegments: ClosedRange<UInt64> { 0...1 << 20 }
+    public static var retention: ClosedRange<UInt64> { 0...1 << 60 }
+    public static var transactionTimeout: ClosedRange<UInt64> { 1...1 << 60 }
+    public static var transactionMaxEntries: ClosedRange<UInt64> { 1...1 << 24 }
     /// Bytes of frames in one batch.
     public static var batchSize: UInt64 { 2 << 30 }
     public static var highestIndex: UInt64 { 1 << 63 }

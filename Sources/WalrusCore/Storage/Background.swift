@@ -1,8 +1,9 @@
 // Background.swift - where work runs that no append should wait for
 //
-// One job a log: look at what is to be done (prepare a segment, sync a full one, remove files) and do it. On the disk it
-// runs on a thread that is started when there is first something to do, and is gone after `stop`. In a
-// simulation nothing runs until the harness calls `step`, so that a seed decides everything.
+// A log has two of these: one for upkeep (prepare a segment, remove files, expire transactions), one that syncs. Each has one
+// job: look at what is to be done and do it, when it is asked for or when a time has come. On the disk it runs on a thread that is started when
+// there is first something to do, and is gone after `stop`. In a simulation nothing runs until the harness calls
+// `step`, so that a seed decides everything.
 
 import CWalrusPlatform
 import Synchronization
@@ -14,6 +15,8 @@ public final class Background: @unchecked Sendable {
     private var job: (() -> Void)?
     private var isWanted = false
     private let isRequested = Atomic<Bool>(false)
+    /// When the job is to run without being asked again, on the monotonic clock; `.max`: never.
+    private let deadline = Atomic<Int64>(.max)
     private var isStopping = false
     private var thread: pthread_t?
 
@@ -35,30 +38,50 @@ public final class Background: @unchecked Sendable {
         defer { mutex.unlock() }
         guard !isStopping else { return }
         isWanted = true
-        guard usesThread else { return }
-        if thread == nil {
-            var started = pthread_t()
-            let me = unsafe Unmanaged.passUnretained(self).toOpaque()
-            let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { context in
-                unsafe Unmanaged<Background>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue().run()
-                return nil
-            }
-            if unsafe wp_thread_start(&started, body, me) == 0 {
-                thread = started
-            } else {
-                isRequested.store(false, ordering: .releasing)
-            }
-        }
+        if !startThread() { isRequested.store(false, ordering: .releasing) }
         wakeUp.wakeAll()
+    }
+
+    /// Asks for one run of the job at a time of the monotonic clock, or earlier if it is asked for by somebody else.
+    func request(at time: Int64) {
+        if deadline.load(ordering: .relaxed) <= time { return }
+        mutex.lock()
+        defer { mutex.unlock() }
+        guard !isStopping, time < deadline.load(ordering: .relaxed) else { return }
+        deadline.store(time, ordering: .relaxed)
+        _ = startThread()
+        wakeUp.wakeAll()
+    }
+
+    /// False if there is no thread and none can be had. With the mutex.
+    private func startThread() -> Bool {
+        guard usesThread, thread == nil else { return true }
+        var started = pthread_t()
+        let me = unsafe Unmanaged.passUnretained(self).toOpaque()
+        let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { context in
+            unsafe Unmanaged<Background>.fromOpaque(context.unsafelyUnwrapped).takeUnretainedValue().run()
+            return nil
+        }
+        guard unsafe wp_thread_start(&started, body, me) == 0 else { return false }
+        thread = started
+        return true
     }
 
     private func run() {
         mutex.lock()
         while true {
-            while !isWanted && !isStopping { wakeUp.wait(mutex) }
+            while !isWanted && !isStopping {
+                let time = deadline.load(ordering: .relaxed)
+                if time == .max {
+                    wakeUp.wait(mutex)
+                } else if wp_monotonic_ns() < time {
+                    wakeUp.wait(mutex, until: time)
+                } else {
+                    isWanted = true
+                }
+            }
             if isStopping { break }
-            isWanted = false
-            isRequested.store(false, ordering: .releasing)
+            takeRequest()
             mutex.unlock()
             job?()
             mutex.lock()
@@ -66,11 +89,17 @@ public final class Background: @unchecked Sendable {
         mutex.unlock()
     }
 
-    /// Runs the job now, on this thread, if it was asked for. For simulations.
-    public func step() -> Bool {
-        guard !usesThread, isWanted else { return false }
+    /// What is asked for from now on is asked for anew. With the mutex.
+    private func takeRequest() {
         isWanted = false
+        deadline.store(.max, ordering: .relaxed)
         isRequested.store(false, ordering: .releasing)
+    }
+
+    /// Runs the job now, on this thread, if it was asked for or its time has come. For simulations.
+    public func step(now: Int64) -> Bool {
+        guard !usesThread, isWanted || deadline.load(ordering: .relaxed) <= now else { return false }
+        takeRequest()
         job?()
         return true
     }

@@ -35,11 +35,21 @@ private func allocated<T: ~Copyable>(_: T.Type) throws(LogError) -> UnsafeMutabl
 
     init() throws(LogError) {
         unsafe raw = try allocated(pthread_cond_t.self)
-        unsafe pthread_cond_init(raw, nil)
+        // Deadlines are of the monotonic clock: a clock that is set must not make anybody wait for an hour.
+        var attributes = pthread_condattr_t()
+        unsafe pthread_condattr_init(&attributes)
+        unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        unsafe pthread_cond_init(raw, &attributes)
+        unsafe pthread_condattr_destroy(&attributes)
     }
 
     /// Gives up `mutex`, waits for a wake-up (or none at all), and takes it again.
     func wait(_ mutex: borrowing Mutex) { unsafe pthread_cond_wait(raw, mutex.raw) }
+    /// The same, but no longer than until `time` on the monotonic clock, in nanoseconds.
+    func wait(_ mutex: borrowing Mutex, until time: Int64) {
+        var deadline = timespec(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
+        unsafe pthread_cond_timedwait(raw, mutex.raw, &deadline)
+    }
     func wakeAll() { unsafe pthread_cond_broadcast(raw) }
 
     deinit {

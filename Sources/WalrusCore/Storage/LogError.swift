@@ -24,6 +24,12 @@ public enum ErrorCode: Int32, Sendable {
     case torn = -18
     case poisoned = -19
     case closed = -20
+    case timeout = -21
+    case canceled = -22
+    case caughtUp = -23
+    case transactionState = -24
+    case transactionExpired = -25
+    case transactionFull = -26
     case forked = -27
     case busy = -28
     case unsupported = -29

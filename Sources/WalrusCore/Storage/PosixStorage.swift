@@ -11,6 +11,7 @@ import CWalrusPlatform
     /// As it was given, for messages.
     public let path: UnsafePointer<CChar>
     public let background: Background
+    public let syncer: Background
 
     /// Opens the directory at `path`. Throws `.noLog` if there is none, `.notALog` if it is something else.
     public init(path: UnsafePointer<CChar>, permissions: UInt32) throws(LogError) {
@@ -24,6 +25,7 @@ import CWalrusPlatform
         let number = wp_errno()
         do throws(LogError) {
             background = try Background(usesThread: true)
+            syncer = try Background(usesThread: true)
         } catch {
             if opened >= 0 { wp_close(opened) }
             throw error

@@ -88,8 +88,10 @@ public protocol Storage: Sendable {
     func monotonic() -> Int64
     func random() throws(LogError) -> UInt64
 
-    /// Where work runs that no append should wait for.
+    /// Where upkeep runs, which no append should wait for.
     var background: Background { get }
+    /// Where syncs run that nobody leads.
+    var syncer: Background { get }
 }
 
 extension Storage {
