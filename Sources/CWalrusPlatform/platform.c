@@ -4,6 +4,7 @@
 #include "CWalrusPlatform.h"
 
 #include <linux/futex.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 
@@ -135,12 +136,62 @@ int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context)
     return failure;
 }
 
-void wp_word_wait(uint32_t *word, uint32_t value) {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+void wp_word_wait(uint32_t *word, uint32_t value, int64_t time) {
+    struct timespec deadline = {.tv_sec = time / 1000000000, .tv_nsec = time % 1000000000};
+    /* WAIT_BITSET takes a moment of the monotonic clock where WAIT takes a duration. */
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, time == INT64_MAX ? NULL : &deadline, NULL,
+            FUTEX_BITSET_MATCH_ANY);
 }
 
 void wp_word_wake(uint32_t *word, int32_t threads) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
+}
+
+/* ---- Callbacks --------------------------------------------------------------------------------- */
+
+static pthread_key_t frame_key;
+static pthread_once_t frame_once = PTHREAD_ONCE_INIT;
+static int frame_key_error;
+static void make_frame_key(void) { frame_key_error = pthread_key_create(&frame_key, NULL); }
+
+void wp_callback_enter(struct wp_callback_frame *frame) {
+    pthread_once(&frame_once, make_frame_key);
+    if (frame_key_error) return;
+    frame->outer = pthread_getspecific(frame_key);
+    pthread_setspecific(frame_key, frame);
+}
+
+void wp_callback_leave(const struct wp_callback_frame *frame) {
+    if (!frame_key_error) pthread_setspecific(frame_key, frame->outer);
+}
+
+int32_t wp_callback_kinds(const void *owner) {
+    pthread_once(&frame_once, make_frame_key);
+    if (frame_key_error) return 0;
+    int32_t kinds = 0;
+    for (const struct wp_callback_frame *frame = pthread_getspecific(frame_key); frame; frame = frame->outer) {
+        if (frame->owner == owner) kinds |= frame->kind;
+    }
+    return kinds;
+}
+
+/* ---- Events ------------------------------------------------------------------------------------ */
+
+int32_t wp_event_descriptor(void) {
+    pthread_once(&table_once, watch_forks);
+    pthread_mutex_lock(&table_lock);
+    int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int failure = descriptor < 0 ? errno : note(descriptor);
+    if (descriptor >= 0 && failure) close(descriptor);
+    pthread_mutex_unlock(&table_lock);
+    errno = failure;
+    return failure ? -1 : descriptor;
+}
+
+void wp_event_signal(int32_t descriptor) {
+    uint64_t one = 1;
+    /* Full is as good as signalled. */
+    if (write(descriptor, &one, sizeof one) < 0) return;
 }
 
 /* ---- Failures and texts ------------------------------------------------------------------------ */

@@ -107,6 +107,52 @@ private func notePath(_ directory: UnsafePointer<CChar>?, _ file: FileName?) {
     }
 }
 
+/// One run of bytes and their sizes, read in place. Records are looked at in order, more than once, so where the last one was is
+/// kept instead of a table of offsets.
+@safe struct PackedRecords: Records {
+    struct Place {
+        var record = 0
+        var offset = 0
+    }
+
+    let data: UnsafeRawPointer?
+    let sizes: UnsafePointer<UInt32>
+    let count: Int
+    let term: UInt64
+    let place: UnsafeMutablePointer<Place>
+
+    @inline(__always)
+    func record(_ i: Int) throws(LogError) -> Record {
+        var at = unsafe place.pointee
+        if i < at.record { at = Place() }
+        while at.record < i {
+            at.offset += unsafe Int(sizes[at.record])
+            at.record += 1
+        }
+        unsafe place.pointee = at
+        let size = unsafe Int(sizes[i])
+        let start = unsafe size == 0 ? nil : data.map { unsafe $0 + at.offset }
+        return Record(payload: try unsafe payload(start, size), term: term)
+    }
+}
+
+/// Calls `body` with packed records.
+func withPackedRecords(
+    _ data: UnsafeRawPointer?, _ sizes: UnsafePointer<UInt32>, _ count: Int, _ term: UInt64,
+    _ body: (PackedRecords) throws(LogError) -> Void
+) throws(LogError) {
+    var place = PackedRecords.Place()
+    var failure: LogError? = nil
+    unsafe withUnsafeMutablePointer(to: &place) { place in
+        do throws(LogError) {
+            try unsafe body(PackedRecords(data: data, sizes: sizes, count: count, term: term, place: place))
+        } catch {
+            failure = error
+        }
+    }
+    if let failure { throw failure }
+}
+
 @inline(__always)
 func payload(_ data: UnsafeRawPointer?, _ size: Int) throws(LogError) -> Bytes {
     if unsafe data == nil && size != 0 { throw LogError(.invalid, "the data is NULL, but its size is not 0") }

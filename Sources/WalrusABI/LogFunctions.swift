@@ -44,7 +44,12 @@ private func openLog(_ dir: UnsafePointer<CChar>, _ options: Options) throws(Log
 
 @c @implementation public func walrus_close(_ log: OpaquePointer?) -> Int32 {
     guard let handle = unsafe log else { return ok }
-    let log = unsafe Unmanaged<DiskLog>.fromOpaque(UnsafeRawPointer(handle)).takeRetainedValue()
+    let held = unsafe Unmanaged<DiskLog>.fromOpaque(UnsafeRawPointer(handle))
+    let isInsideCallback = unsafe held._withUnsafeGuaranteedRef { $0.isInsideCallback }
+    if isInsideCallback {
+        return fail(LogError(.busy, "a log may not be closed from inside its own callback; close it when that has returned"))
+    }
+    let log = unsafe held.takeRetainedValue()
     defer { log.storage.unlock() }
     do throws(LogError) {
         try log.close()

@@ -59,14 +59,16 @@ private func foreign(_ entry: Entry) -> walrus_entry_t {
     let code = unsafe withLog(log) { (log) throws(LogError) in
         guard let visit = unsafe visit else { throw LogError(.invalid, "visit is NULL") }
         let last = try log.clip(first, last)
-        var index = first
-        while index <= last {
-            let entry = try log.get(index)
-            var lent = unsafe foreign(entry)
-            stopped = unsafe visit(ctx, &lent)
-            entry.owner.release()
-            if stopped > 0 { return }
-            index += 1
+        try log.callbacks.visit { () throws(LogError) in
+            var index = first
+            while index <= last {
+                let entry = try log.get(index)
+                var lent = unsafe foreign(entry)
+                stopped = unsafe visit(ctx, &lent)
+                entry.owner.release()
+                if stopped > 0 { return }
+                index += 1
+            }
         }
     }
     return code != ok ? code : max(stopped, ok)
@@ -109,6 +111,43 @@ private func foreign(_ entry: Entry) -> walrus_entry_t {
 @c @implementation public func walrus_entries_release(_ entries: UnsafeMutablePointer<walrus_entry_t>?, _ count: Int) {
     guard let entries = unsafe entries, count > 0 else { return }
     for i in 0..<count { unsafe walrus_entry_release(entries + i) }
+}
+
+@c @implementation public func walrus_read_packed(
+    _ log: OpaquePointer?, _ first: UInt64, _ maxCount: Int, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int,
+    _ sizes: UnsafeMutablePointer<UInt32>?, _ count: UnsafeMutablePointer<Int>?
+) -> Int32 {
+    unsafe withLog(log) { (log) throws(LogError) in
+        guard let sizes = unsafe sizes, let count = unsafe count else { throw LogError(.invalid, "sizes or count is NULL") }
+        if unsafe buffer == nil && capacity != 0 { throw LogError(.invalid, "the buffer is NULL, but its capacity is not 0") }
+        if maxCount == 0 { throw LogError(.invalid, "max_count is 0") }
+        let last = try log.clip(first, .max)
+        // Sizes above the signed range arrive as negative numbers: no limit.
+        let most = maxCount < 0 ? Int.max : maxCount
+        let room = capacity < 0 ? Int.max : capacity
+        var done = 0
+        var bytes = 0
+        while done < most && first &+ UInt64(done) <= last {
+            let entry = try log.get(first &+ UInt64(done))
+            defer { entry.owner.release() }
+            let size = entry.payload.count
+            if size > room - bytes { break }
+            if let buffer = unsafe buffer, let data = unsafe entry.payload.address, size > 0 {
+                unsafe memcpy(buffer + bytes, data, size)
+            }
+            unsafe sizes[done] = UInt32(truncatingIfNeeded: size)
+            bytes += size
+            done += 1
+        }
+        if done == 0 {
+            let entry = try log.get(first)
+            defer { entry.owner.release() }
+            unsafe sizes[0] = UInt32(truncatingIfNeeded: entry.payload.count)
+            throw LogError(
+                .tooSmall, "the buffer is smaller than the first entry; sizes[0] says how much is needed", index: first)
+        }
+        unsafe count.pointee = done
+    }
 }
 
 @c @implementation public func walrus_term(

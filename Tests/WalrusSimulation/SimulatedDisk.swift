@@ -57,6 +57,7 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
 
     public let background: Background
     public let syncer: Background
+    public let completer: Background
 
     /// Whether space can be reserved, as some file systems cannot.
     public var canReserve = true
@@ -94,6 +95,7 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         do throws(LogError) {
             background = try Background(usesThread: false)
             syncer = try Background(usesThread: false)
+            completer = try Background(usesThread: false)
         } catch {
             preconditionFailure("no memory for a simulated disk")
         }

@@ -80,9 +80,25 @@ int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context)
  * threads that is woken together does not queue up for one. Linux futex(2), private to the process. */
 static inline uint32_t wp_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 static inline void wp_word_bump(uint32_t *word) { __atomic_fetch_add(word, 1, __ATOMIC_ACQ_REL); }
-/* Sleeps while the word has this value; may also wake for no reason. */
-void wp_word_wait(uint32_t *word, uint32_t value);
+/* Sleeps while the word has this value; may also wake for no reason. Until `time` on the monotonic clock at the latest, in
+ * nanoseconds; INT64_MAX: without end. */
+void wp_word_wait(uint32_t *word, uint32_t value, int64_t time);
 void wp_word_wake(uint32_t *word, int32_t threads);
+
+/* ---- Which callbacks this thread is inside of. A frame lives on the stack of the call that runs the callback. */
+struct wp_callback_frame {
+    const void *owner;
+    int32_t kind; /* one bit */
+    const struct wp_callback_frame *outer;
+};
+void wp_callback_enter(struct wp_callback_frame *frame);
+void wp_callback_leave(const struct wp_callback_frame *frame);
+/* The kinds of the owner's callbacks that this thread is inside of, as one number; 0: none. */
+int32_t wp_callback_kinds(const void *owner);
+
+/* ---- A descriptor that is readable once something was signalled: eventfd(2), nonblocking. -1 and errno. */
+int32_t wp_event_descriptor(void);
+void wp_event_signal(int32_t descriptor);
 
 /* ---- This thread's last failure, as walrus_last_error reports it */
 struct wp_failure {

@@ -31,6 +31,9 @@ final class GroupCommit: Sendable {
     private let durable: Atomic<UInt64>
     private let poison = Atomic<Bool>(false)
     private let closed = Atomic<Bool>(false)
+    private let interrupts = Atomic<UInt64>(0)
+    /// The highest index that somebody waits for without leading.
+    private let wanted = Atomic<UInt64>(0)
 
     init() throws(LogError) {
         mutex = try Mutex()
@@ -44,6 +47,10 @@ final class GroupCommit: Sendable {
     @inline(__always) var durableIndex: UInt64 { durable.load(ordering: .acquiring) }
     @inline(__always) var isPoisoned: Bool { poison.load(ordering: .acquiring) }
     @inline(__always) var isClosed: Bool { closed.load(ordering: .acquiring) }
+    /// Grows with each interruption.
+    var interruptCount: UInt64 { interrupts.load(ordering: .acquiring) }
+    var wantedIndex: UInt64 { wanted.load(ordering: .acquiring) }
+    func want(_ index: UInt64) { wanted.max(index, ordering: .acquiringAndReleasing) }
 
     static var poisonedError: LogError {
         LogError(.poisoned, "an earlier write or sync failed; close the log, see to the disk, and open it again")
@@ -52,6 +59,8 @@ final class GroupCommit: Sendable {
 
     /// Only by the leader, whose waiters are woken when it is done. Sinks only where the log was cut.
     func setDurable(_ index: UInt64) { durable.store(index, ordering: .releasing) }
+    /// The log was cut: nobody waits for what was dropped.
+    func forgetWanted() { wanted.store(0, ordering: .releasing) }
 
     /// From now on nothing more is acknowledged.
     func setPoisoned() {
@@ -61,6 +70,12 @@ final class GroupCommit: Sendable {
 
     func setClosed() {
         closed.store(true, ordering: .releasing)
+        wakeEverybody()
+    }
+
+    /// Ends the waits that began before.
+    func interrupt() {
+        interrupts.add(1, ordering: .acquiringAndReleasing)
         wakeEverybody()
     }
 
@@ -148,10 +163,11 @@ final class GroupCommit: Sendable {
     /// before it was called; one that fails poisons. `isGone`: the entry was truncated away meanwhile, and there is
     /// nothing left to wait for.
     func waitDurable(_ index: UInt64, isGone: () -> Bool, sync: () throws(LogError) -> Void) throws(LogError) {
+        if durableIndex >= index { return }
+        let wait = Wait(self)
         while true {
             if durableIndex >= index || isGone() { return }
-            if isPoisoned { throw GroupCommit.poisonedError }
-            if isClosed { throw GroupCommit.closedError }
+            try wait.check(self)
             mutex.lock()
             if !hasLeader.load(ordering: .relaxed) && waitingToLead.load(ordering: .relaxed) == 0 {
                 hasLeader.store(true, ordering: .relaxed)

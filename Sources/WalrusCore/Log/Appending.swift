@@ -3,17 +3,36 @@
 import Synchronization
 
 extension Log {
-    /// Appends records as one batch and returns the index of the first, once `policy` is fulfilled (nil: the log's own).
+    /// Appends records as one batch and returns once `policy` is fulfilled (nil: the log's own). `assigned` is told the first one's index as soon
+    /// as it has one, and may not call the log.
     ///
-    /// - Throws: `.tooLarge`, `.outOfOrder`, `.invalid`, `.noSpace`, `.noMemory`: certainly not in the log. `.io`, `.poisoned`: the next open tells.
+    /// - Throws: `.tooLarge`, `.outOfOrder`, `.invalid`, `.noSpace`, `.noMemory`, `.busy`: certainly not in the log. `.canceled`: in the log.
+    ///   `.io`, `.poisoned`, `.closed`: the next open tells.
     @inline(__always)
-    public func append<R: Records>(_ records: R, _ policy: Policy? = nil) throws(LogError) -> UInt64 {
+    public func append<R: Records>(_ records: R, _ policy: Policy? = nil, assigned: (UInt64) -> Void) throws(LogError) {
         try checkWritable()
-        try settle()
         let policy = policy ?? options.sync
-        if records.count == 0 { return next.load(ordering: .acquiring) }
-        var isBehind = false
-        let first = try writer.withLock { (writer) throws(LogError) -> UInt64 in
+        if policy == .durable { try checkMayWait() }
+        try settle()
+        if records.count == 0 { return assigned(next.load(ordering: .acquiring)) }
+        let (last, isBehind) = try put(records, policy, assigned: assigned)
+        if policy == .durable || (isBehind && !callbacks.isInside(.completion)) { try waitDurable(last) }
+    }
+
+    /// The same, for callers that need the index alone.
+    public func append<R: Records>(_ records: R, _ policy: Policy? = nil) throws(LogError) -> UInt64 {
+        var first: UInt64 = 0
+        try append(records, policy) { first = $0 }
+        return first
+    }
+
+    /// Puts records into the log, visible to readers, and returns the last one's index. `isBehind`: so much waits to be synced that
+    /// the caller should wait for it.
+    @inline(__always)
+    private func put<R: Records>(_ records: R, _ policy: Policy, assigned: (UInt64) -> Void) throws(LogError) -> (
+        last: UInt64, isBehind: Bool
+    ) {
+        try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             if commit.isClosed { throw GroupCommit.closedError }
             let wasVirgin = writer.isVirgin
@@ -30,22 +49,89 @@ extension Log {
                     throw poison(error)
                 }
             }
+            assigned(first)
             if wasVirgin { self.first.store(first, ordering: .releasing) }
             writer.tail.publish()
-            next.store(writer.tail.nextIndex, ordering: .releasing)
+            let end = writer.tail.nextIndex
+            next.store(end, ordering: .releasing)
             if writer.wantsUpkeep { storage.background.request() }
-            isBehind = writer.unsynced.count > Log.mostUnsynced
-            return first
+            if options.sync == .interval && policy != .durable { scheduleSync(&writer) }
+            return (end &- 1, writer.unsynced.count > Log.mostUnsynced)
         }
-        if policy == .durable || isBehind {
-            let last = first &+ UInt64(truncatingIfNeeded: records.count) &- 1
-            try waitDurable(last)
-        }
-        return first
     }
 
     /// Full segments that may wait for their sync, before an append syncs them itself.
     private static var mostUnsynced: Int { 64 }
+
+    /// With sync=interval: sees to it that what was appended is synced in time.
+    @inline(never)
+    private func scheduleSync(_ writer: inout LogWriter<S>) {
+        let waiting = writer.tail.putSinceSync &+ UInt64(writer.unsynced.count) &* options.segmentSize
+        if options.syncBytes > 0 && waiting >= options.syncBytes {
+            storage.syncer.request()
+        } else if !storage.syncer.isScheduled {
+            storage.syncer.request(at: storage.monotonic() &+ Int64(options.syncInterval) &* 1_000_000)
+        }
+    }
+
+    // ---- Asynchronously
+
+    /// Appends one record without waiting for it to become durable, which the background sees to at once; `done` is told then.
+    ///
+    /// - Throws: as `append`; then `done` is not called. `.canceled`: interrupted while it waited for room.
+    public func appendAsync(_ record: Record, _ done: Completion, assigned: (UInt64) -> Void) throws(LogError) {
+        try checkWritable()
+        try settle()
+        // A thread that cannot be had must be known of before the entry is in the log.
+        guard done.isNone || storage.completer.start() else {
+            throw LogError(.noMemory, "the system has no thread for the completions to give")
+        }
+        try completions.reserve(
+            UInt64(record.payload.count), limit: options.asyncMaxBytes, mayWait: !callbacks.isInside(.completion), commit)
+        var isPushed = false
+        defer { if !isPushed { completions.giveBack(UInt64(record.payload.count)) } }
+        _ = try put(OneRecord(record), .buffered) { index in
+            assigned(index)
+            completions.push(index, UInt64(record.payload.count), done)
+            isPushed = true
+        }
+        storage.syncer.request()
+    }
+
+    /// What the syncer's thread does: sync, as long as somebody waits for it.
+    func runSyncer() {
+        repeat {
+            if !isUsable || commit.isPoisoned { break }
+            do throws(LogError) {
+                try settle()
+                try waitDurable(next.load(ordering: .acquiring) - 1)
+            } catch {
+                // Whoever waits learns of a failure from the log's state. Interruptions are meant for callers.
+                if error.code != .canceled { break }
+            }
+        } while min(max(completions.highestIndex, commit.wantedIndex), next.load(ordering: .acquiring) &- 1) > commit.durableIndex
+        // Also where nothing had to be synced: entries that were dropped are complete.
+        if !completions.isEmpty { storage.completer.request() }
+    }
+
+    /// What the completion thread does: tells of all whose fate is known.
+    func runCompleter() {
+        try? callbacks.run(.completion) {
+            while completions.deliver({ index in fate(of: index) }) {}
+        }
+    }
+
+    /// The status with which the append of `index` completes, or nil if that is not known yet.
+    private func fate(of index: UInt64) -> Int32? {
+        // In this order: what became durable before the log was poisoned or closed is seen.
+        let isPoisoned = commit.isPoisoned
+        let isClosed = commit.isClosed
+        if index <= commit.durableIndex { return 0 }
+        if isPoisoned { return ErrorCode.poisoned.rawValue }
+        return isClosed ? ErrorCode.closed.rawValue : nil
+    }
+
+    // ---- Durability
 
     func waitDurable(_ index: UInt64) throws(LogError) {
         try commit.waitDurable(index, isGone: { next.load(ordering: .acquiring) <= index }) {
@@ -56,9 +142,34 @@ extension Log {
     /// Makes everything durable that was appended before the call.
     public func sync() throws(LogError) {
         try checkWritable()
+        try checkMayWait()
         try settle()
         let last = next.load(ordering: .acquiring) - 1
         try waitDurable(last)
+    }
+
+    /// Waits until `index` is durable, which it asks the background to make it where nobody else is about to. `timeout`: milliseconds;
+    /// negative: for ever; 0: asks nobody, and tells at once.
+    ///
+    /// - Throws: `.notFound`, `.timeout`, `.canceled`, `.poisoned`.
+    public func waitDurable(_ index: UInt64, timeout: Int64) throws(LogError) {
+        try checkUsable()
+        if timeout != 0 { try checkMayWait() }
+        let wait = Wait(timeout, storage.monotonic(), commit)
+        var isAsked = false
+        try durableMoved.wait(until: wait.deadline) { () throws(LogError) in
+            if index > 0 && index <= durableIndex { return true }
+            guard index > 0 && index < next.load(ordering: .acquiring) else {
+                throw LogError(.notFound, "there is no entry at this index", index: index)
+            }
+            try wait.check(storage.monotonic(), commit)
+            if !isAsked && !options.readOnly && options.sync != .interval {
+                commit.want(index)
+                storage.syncer.request()
+                isAsked = true
+            }
+            return false
+        }
     }
 
     /// Flushes and syncs, predecessors first. For a caller that has the lead; poisons when it fails.
@@ -80,7 +191,7 @@ extension Log {
                 do throws(LogError) { try storage.sync(tailFile) } catch { throw error.located(in: .segment(id)) }
             }
             if files.count > 0 { try writer.withLock { $0.forgetUnsynced(files.count) } }
-            commit.setDurable(max(commit.durableIndex, target))
+            setDurable(max(commit.durableIndex, target))
         } catch {
             throw poison(error)
         }
@@ -104,7 +215,7 @@ extension Log {
             if files.count == 0 || commit.isPoisoned { return }
             try syncFull(files)
             try writer.withLock { $0.forgetUnsynced(files.count) }
-            commit.setDurable(max(commit.durableIndex, files[files.count - 1].endIndex - 1))
+            setDurable(max(commit.durableIndex, files[files.count - 1].endIndex - 1))
         } catch {
             poison(error)
         }

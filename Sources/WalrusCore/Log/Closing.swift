@@ -6,9 +6,16 @@ extension Log {
     /// Ends the log. It must not be used again, whatever this throws.
     public func close() throws(LogError) {
         let forked = wasForked
-        if !forked { commit.setClosed() }
+        if !forked {
+            // Appends that are under way complete as they should, not as if the log had been shut down.
+            if !completions.isEmpty && isUsable { try? sync() }
+            commit.setClosed()
+            wakeWaiters()
+        }
         storage.syncer.stop(inForkedChild: forked)
         storage.background.stop(inForkedChild: forked)
+        storage.completer.stop(inForkedChild: forked)
+        closeNotifier()
         // In a forked child the files are the parent's affair, their descriptors are closed already, and a lock may
         // be held for ever by a thread that did not come along.
         if forked { return }

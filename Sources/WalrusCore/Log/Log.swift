@@ -18,6 +18,11 @@ public final class Log<S: Storage>: @unchecked Sendable {
     let segments: SegmentTable
     let stock: SegmentStock<S>
     let commit: GroupCommit
+    let completions: Completions
+    public let callbacks: Callbacks
+    /// The durable index has moved, or waiting for that has no sense any more.
+    let durableMoved: Event
+    private let notifier = Notifier()
     public let recoveryReport: RecoveryReport
 
     /// The lowest index, or the next one if the log is empty.
@@ -46,11 +51,16 @@ public final class Log<S: Storage>: @unchecked Sendable {
         isUnsettled = Atomic(unsettled.isNeeded)
         commit = try GroupCommit()
         commit.setDurable(durableIndex)
+        completions = try Completions()
+        durableMoved = try Event()
+        callbacks = options.diagnostics.callbacks ?? Callbacks()
         self.writer = try Guarded(writer)
         self.unsettled = try Guarded(unsettled)
         // Unretained: close stops the background before it lets go of the log.
         let me = unsafe Unmanaged.passUnretained(self)
         storage.background.attach { unsafe me.takeUnretainedValue().runUpkeep() }
+        storage.syncer.attach { unsafe me.takeUnretainedValue().runSyncer() }
+        storage.completer.attach { unsafe me.takeUnretainedValue().runCompleter() }
     }
 
     // ---- Bounds. All answer 0 where there is nothing, after shutdown and in a forked child.
@@ -80,6 +90,20 @@ public final class Log<S: Storage>: @unchecked Sendable {
     @inline(__always)
     public func checkUsable() throws(LogError) {
         if !isUsable { throw unusableError }
+        if callbacks.isInside(.logger) { throw Callbacks.busyError }
+    }
+
+    /// For calls that may wait for another thread.
+    ///
+    /// - Throws: `.busy` inside a completion.
+    @inline(__always)
+    public func checkMayWait() throws(LogError) {
+        if callbacks.isInside(.completion) { throw Callbacks.busyError }
+    }
+
+    /// Whether this thread is inside one of the log's callbacks, which close would not survive.
+    public var isInsideCallback: Bool {
+        callbacks.isInside(.visitor) || callbacks.isInside(.completion) || callbacks.isInside(.logger)
     }
 
     private var unusableError: LogError {
@@ -103,12 +127,51 @@ public final class Log<S: Storage>: @unchecked Sendable {
         var error = cause
         if error.code != .corrupt && error.code != .poisoned { error.code = .io }
         commit.setPoisoned()
+        wakeWaiters()
         options.diagnostics.log(.error, "a write or sync failed, and the log takes no more writes", error)
         return error
     }
 
     public func shutdown() throws(LogError) {
         if wasForked { throw unusableError }
+        if callbacks.isInside(.logger) { throw Callbacks.busyError }
         commit.setClosed()
+        wakeWaiters()
     }
+
+    /// Ends the waits that began before.
+    public func interrupt() throws(LogError) {
+        try checkUsable()
+        commit.interrupt()
+        wakeWaiters()
+    }
+
+    // ---- What waits
+
+    /// Every index up to this one is on stable storage; lower than before only where the log was cut.
+    func setDurable(_ index: UInt64) {
+        if index == commit.durableIndex { return }
+        commit.setDurable(index)
+        durableMoved.signal()
+        notifier.notify()
+        if !completions.isEmpty { storage.completer.request() }
+    }
+
+    /// Whoever waits looks again: waiting has no sense any more, or is to end.
+    func wakeWaiters() {
+        durableMoved.signal()
+        completions.wake()
+        if commit.isClosed || commit.isPoisoned {
+            notifier.notify()
+            if !completions.isEmpty { storage.completer.request() }
+        }
+    }
+
+    /// A descriptor that becomes readable whenever the durable index has moved.
+    public func notifyDescriptor() throws(LogError) -> Int32 {
+        try checkUsable()
+        return try notifier.descriptor()
+    }
+
+    func closeNotifier() { notifier.close() }
 }

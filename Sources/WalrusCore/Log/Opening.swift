@@ -5,6 +5,8 @@ extension Log {
     /// the log is to be written.
     public static func open(_ storage: S, _ options: Options) throws(LogError) -> Log<S> {
         let started = storage.monotonic()
+        var options = options
+        options.diagnostics.callbacks = Callbacks()
         if try !isThere(storage, options) {
             try create(storage)
             try storage.syncDirectory()

@@ -69,7 +69,7 @@ extension Log {
                     // With padding, the block in which the log ends may hold what is acknowledged from now on.
                     if options.syncPadding > 0 && writer.tail.endOffset % options.syncPadding != 0 { writer.tail.freeze() }
                 }
-                commit.setDurable(max(commit.durableIndex, todo.lastIndex))
+                setDurable(max(commit.durableIndex, todo.lastIndex))
             }
         } catch {
             throw poison(error)

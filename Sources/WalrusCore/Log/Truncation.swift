@@ -12,6 +12,7 @@ extension Log {
     /// - Throws: `.notFound` above the last index, `.compacted` below the first but one.
     public func truncate(_ index: UInt64) throws(LogError) {
         try checkWritable()
+        try checkMayWait()
         try commit.lead { () throws(LogError) in
             try settleWithLead()
             let first = first.load(ordering: .acquiring)
@@ -75,7 +76,7 @@ extension Log {
             writer.tail.resume(
                 last, file: tailFile, at: end, isOpen: false, capacity: options.capacity, reservedEnd: end.offset)
             structure.add(1, ordering: .acquiringAndReleasing)
-            commit.setDurable(min(commit.durableIndex, end.index - 1))
+            forgetDropped(durable: min(commit.durableIndex, end.index - 1))
         }
     }
 
@@ -116,6 +117,7 @@ extension Log {
     /// - Throws: `.notFound` above the next index.
     public func truncateFront(_ index: UInt64) throws(LogError) {
         try checkWritable()
+        try checkMayWait()
         try commit.lead { () throws(LogError) in
             try settleWithLead()
             let first = first.load(ordering: .acquiring)
@@ -154,6 +156,7 @@ extension Log {
     /// Drops every entry; the next one gets `nextIndex`.
     public func reset(_ nextIndex: UInt64) throws(LogError) {
         try checkWritable()
+        try checkMayWait()
         guard nextIndex >= 1, nextIndex <= Limits.highestIndex else {
             throw LogError(.invalid, "the next index must lie between 1 and 2^63", index: nextIndex)
         }
@@ -195,8 +198,16 @@ extension Log {
             writer.tail.clear(nextIndex: nextIndex)
             writer.isVirgin = false
             structure.add(1, ordering: .acquiringAndReleasing)
-            commit.setDurable(nextIndex - 1)
+            forgetDropped(durable: nextIndex - 1)
         }
+    }
+
+    /// Nobody waits for what a cut dropped. With the writer's lock.
+    private func forgetDropped(durable index: UInt64) {
+        completions.settleAll()
+        commit.forgetWanted()
+        setDurable(index)
+        if !completions.isEmpty { storage.completer.request() }
     }
 
     // ---- Segments that are no longer part of the log. The list of dead ones has room for them.

@@ -21,6 +21,8 @@ struct TailWriter<S: Storage>: ~Copyable {
     private(set) var hasFailed = false
     /// Whether the file got bytes since it was last synced.
     private(set) var isDirty = false
+    /// Where the last sync of the file ends, or where it began.
+    private var syncedOffset: UInt64 = 0
     private(set) var nextIndex: UInt64
     private(set) var digest = Digest()
     private(set) var run = Run(relativeIndex: 0, term: 0, timeBase: 0)
@@ -53,6 +55,8 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     var endOffset: UInt64 { bufferStart &+ UInt64(bufferCount) }
     var isBuffered: Bool { bufferCount > 0 }
+    /// Bytes that no sync has covered yet.
+    var putSinceSync: UInt64 { endOffset &- syncedOffset }
     var end: SegmentEnd {
         guard let segment else { return .none }
         return SegmentEnd(id: segment.id, endIndex: nextIndex, endOffset: endOffset, digest: digest)
@@ -68,6 +72,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         self.capacity = capacity
         self.reservedEnd = reservedEnd
         bufferStart = point.offset
+        syncedOffset = point.offset
         bufferCount = 0
         nextIndex = point.index
         digest = point.digest
@@ -85,6 +90,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         file = .none
         isOpen = false
         bufferStart = 0
+        syncedOffset = 0
         bufferCount = 0
         self.nextIndex = nextIndex
         highestTime = .min
@@ -104,6 +110,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         isOpen = true
         isDirty = false
         bufferStart = SegmentHeader.firstFrame
+        syncedOffset = bufferStart
         bufferCount = 0
         nextIndex = segment.begin.baseIndex
         digest = Digest()
@@ -282,9 +289,10 @@ struct TailWriter<S: Storage>: ~Copyable {
         segment?.publish(readableEnd: bufferStart)
     }
 
-    /// The leader is about to sync the file.
+    /// The leader has flushed the buffer and is about to sync the file.
     mutating func takeDirty() -> Bool {
         defer { isDirty = false }
+        syncedOffset = bufferStart
         return isDirty
     }
 

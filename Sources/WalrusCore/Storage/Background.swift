@@ -19,6 +19,7 @@ public final class Background: @unchecked Sendable {
     private let deadline = Atomic<Int64>(.max)
     private var isStopping = false
     private var thread: pthread_t?
+    private let isStarted = Atomic<Bool>(false)
 
     public init(usesThread: Bool) throws(LogError) {
         mutex = try Mutex()
@@ -53,9 +54,24 @@ public final class Background: @unchecked Sendable {
         wakeUp.wakeAll()
     }
 
+    /// Whether a time is set already.
+    @inline(__always) var isScheduled: Bool { deadline.load(ordering: .relaxed) != .max }
+
+    /// Starts the thread before it is needed. False if none can be had.
+    func start() -> Bool {
+        if isStarted.load(ordering: .acquiring) { return true }
+        mutex.lock()
+        defer { mutex.unlock() }
+        return !isStopping && startThread()
+    }
+
     /// False if there is no thread and none can be had. With the mutex.
     private func startThread() -> Bool {
-        guard usesThread, thread == nil else { return true }
+        guard !isStarted.load(ordering: .relaxed) else { return true }
+        guard usesThread else {
+            isStarted.store(true, ordering: .releasing)
+            return true
+        }
         var started = pthread_t()
         let me = unsafe Unmanaged.passUnretained(self).toOpaque()
         let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { context in
@@ -64,6 +80,7 @@ public final class Background: @unchecked Sendable {
         }
         guard unsafe wp_thread_start(&started, body, me) == 0 else { return false }
         thread = started
+        isStarted.store(true, ordering: .releasing)
         return true
     }
 
@@ -80,7 +97,8 @@ public final class Background: @unchecked Sendable {
                     isWanted = true
                 }
             }
-            if isStopping { break }
+            // What was asked for before the end is still done.
+            if !isWanted { break }
             takeRequest()
             mutex.unlock()
             job?()
@@ -104,7 +122,7 @@ public final class Background: @unchecked Sendable {
         return true
     }
 
-    /// Waits for a job that is running and forgets the job. `inChild`: the thread did not come along through a fork.
+    /// Waits until the job is done if it is running or was asked for, and forgets it. `inChild`: the thread did not come along through a fork.
     func stop(inForkedChild: Bool) {
         if inForkedChild {
             job = nil

@@ -11,6 +11,8 @@ public enum LogLevel: Int32, Sendable { case error = 1, warn, info, debug }
     private var sink: Sink? = nil
     private var context: UnsafeMutableRawPointer? = nil
     private var level: Int32 = 0
+    /// Of the log that the messages are about, once it is open.
+    var callbacks: Callbacks? = nil
 
     public init() {}
 
@@ -26,7 +28,8 @@ public enum LogLevel: Int32, Sendable { case error = 1, warn, info, debug }
             guard let base = buffer.baseAddress else { return }
             var text = unsafe Text(base, capacity: buffer.count)
             message(&text)
-            unsafe sink(context, level.rawValue, base)
+            guard let callbacks else { return unsafe sink(context, level.rawValue, base) }
+            try? callbacks.run(.logger) { unsafe sink(context, level.rawValue, base) }
         }
     }
 

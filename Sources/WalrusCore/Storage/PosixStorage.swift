@@ -12,6 +12,7 @@ import CWalrusPlatform
     public let path: UnsafePointer<CChar>
     public let background: Background
     public let syncer: Background
+    public let completer: Background
 
     /// Opens the directory at `path`. Throws `.noLog` if there is none, `.notALog` if it is something else.
     public init(path: UnsafePointer<CChar>, permissions: UInt32) throws(LogError) {
@@ -26,6 +27,7 @@ import CWalrusPlatform
         do throws(LogError) {
             background = try Background(usesThread: true)
             syncer = try Background(usesThread: true)
+            completer = try Background(usesThread: true)
         } catch {
             if opened >= 0 { wp_close(opened) }
             throw error

@@ -92,6 +92,8 @@ public protocol Storage: Sendable {
     var background: Background { get }
     /// Where syncs run that nobody leads.
     var syncer: Background { get }
+    /// Where asynchronous appends complete.
+    var completer: Background { get }
 }
 
 extension Storage {

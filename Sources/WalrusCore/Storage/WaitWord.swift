@@ -13,7 +13,8 @@ import CWalrusPlatform
     }
 
     var value: UInt32 { unsafe wp_word_load(raw) }
-    func sleep(while value: UInt32) { unsafe wp_word_wait(raw, value) }
+    /// Until `time` on the monotonic clock at the latest; may also wake for no reason.
+    func sleep(while value: UInt32, until time: Int64 = .max) { unsafe wp_word_wait(raw, value, time) }
     func bump() { unsafe wp_word_bump(raw) }
     func wakeOne() { unsafe wp_word_wake(raw, 1) }
     func wakeAll() { unsafe wp_word_wake(raw, .max) }
