@@ -367,7 +367,7 @@ CASE(acknowledgements_of_a_group_commit_survive_a_kill) {
         CHECK_U64(0, due);
         CHECK_OK(walrus_close(log));
     }
-    CHECK(acknowledged > 300);
+    CHECK(acknowledged > 30);
 }
 
 /* ---- Every system call ---------------------------------------------------------------------- */
