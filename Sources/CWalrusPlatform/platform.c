@@ -4,6 +4,7 @@
 #include "CWalrusPlatform.h"
 
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -145,6 +146,16 @@ void wp_word_wait(uint32_t *word, uint32_t value, int64_t time) {
 
 void wp_word_wake(uint32_t *word, int32_t threads) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
+}
+
+bool wp_barrier_others(void) {
+    /* A process says once that it wants these, and a forked child says it anew. */
+    for (int try = 0; try < 2; try++) {
+        if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return true;
+        if (errno != EPERM) return false;
+        if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0) return false;
+    }
+    return false;
 }
 
 /* ---- Callbacks --------------------------------------------------------------------------------- */

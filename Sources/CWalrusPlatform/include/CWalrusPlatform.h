@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +85,22 @@ static inline void wp_word_bump(uint32_t *word) { __atomic_fetch_add(word, 1, __
  * nanoseconds; INT64_MAX: without end. */
 void wp_word_wait(uint32_t *word, uint32_t value, int64_t time);
 void wp_word_wake(uint32_t *word, int32_t threads);
+
+/* A word with a count of those who wait on it, so that it costs next to nothing to signal it when nobody does. */
+struct wp_event {
+    uint32_t word;
+    uint32_t waiters;
+};
+static inline bool wp_event_has_waiters(const struct wp_event *event) {
+    /* Keeps the compiler from moving the look before the store that it follows; the processor is kept from it by the
+     * waiter's wp_barrier_others. */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(&event->waiters, __ATOMIC_RELAXED) != 0;
+}
+static inline void wp_event_enter(struct wp_event *event) { __atomic_fetch_add(&event->waiters, 1, __ATOMIC_SEQ_CST); }
+static inline void wp_event_leave(struct wp_event *event) { __atomic_fetch_sub(&event->waiters, 1, __ATOMIC_RELEASE); }
+/* Has every running thread of the process pass a full memory barrier before it returns. False where the system cannot. */
+bool wp_barrier_others(void);
 
 /* ---- Which callbacks this thread is inside of. A frame lives on the stack of the call that runs the callback. */
 struct wp_callback_frame {

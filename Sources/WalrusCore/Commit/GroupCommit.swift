@@ -28,6 +28,9 @@ final class GroupCommit: Sendable {
     private let isFlying = Atomic<Bool>(false)
     private let target = Atomic<UInt64>(0)
 
+    /// The durable index moved, or nothing will move it any more.
+    let durableMoved: Event
+
     private let durable: Atomic<UInt64>
     private let poison = Atomic<Bool>(false)
     private let closed = Atomic<Bool>(false)
@@ -40,6 +43,7 @@ final class GroupCommit: Sendable {
         leadIsFree = try Condition()
         firstWord = try WaitWord()
         secondWord = try WaitWord()
+        durableMoved = try Event()
         durable = Atomic(0)
     }
 
@@ -55,10 +59,14 @@ final class GroupCommit: Sendable {
     static var poisonedError: LogError {
         LogError(.poisoned, "an earlier write or sync failed; close the log, see to the disk, and open it again")
     }
+    static var canceledError: LogError { LogError(.canceled, "the wait was ended by walrus_interrupt") }
     static var closedError: LogError { LogError(.closed, "the log was shut down") }
 
     /// Only by the leader, whose waiters are woken when it is done. Sinks only where the log was cut.
-    func setDurable(_ index: UInt64) { durable.store(index, ordering: .releasing) }
+    func setDurable(_ index: UInt64) {
+        durable.store(index, ordering: .releasing)
+        durableMoved.signal()
+    }
     /// The log was cut: nobody waits for what was dropped.
     func forgetWanted() { wanted.store(0, ordering: .releasing) }
 
@@ -87,6 +95,7 @@ final class GroupCommit: Sendable {
         mutex.unlock()
         firstWord.wakeAll()
         secondWord.wakeAll()
+        durableMoved.signal()
     }
 
     // ---- The lead

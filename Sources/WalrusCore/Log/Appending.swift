@@ -32,7 +32,7 @@ extension Log {
     private func put<R: Records>(_ records: R, _ policy: Policy, assigned: (UInt64) -> Void) throws(LogError) -> (
         last: UInt64, isBehind: Bool
     ) {
-        try writer.withLock { (writer) throws(LogError) in
+        let result = try writer.withLock { (writer) throws(LogError) -> (UInt64, Bool) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             if commit.isClosed { throw GroupCommit.closedError }
             let wasVirgin = writer.isVirgin
@@ -58,6 +58,8 @@ extension Log {
             if options.sync == .interval && policy != .durable { scheduleSync(&writer) }
             return (end &- 1, writer.unsynced.count > Log.mostUnsynced)
         }
+        published.signal()
+        return result
     }
 
     /// Full segments that may wait for their sync, before an append syncs them itself.
@@ -155,15 +157,14 @@ extension Log {
     public func waitDurable(_ index: UInt64, timeout: Int64) throws(LogError) {
         try checkUsable()
         if timeout != 0 { try checkMayWait() }
-        let wait = Wait(timeout, storage.monotonic(), commit)
         var isAsked = false
-        try durableMoved.wait(until: wait.deadline) { () throws(LogError) in
+        try wait(for: commit.durableMoved, milliseconds: timeout) { () throws(LogError) in
             if index > 0 && index <= durableIndex { return true }
             guard index > 0 && index < next.load(ordering: .acquiring) else {
                 throw LogError(.notFound, "there is no entry at this index", index: index)
             }
-            try wait.check(storage.monotonic(), commit)
-            if !isAsked && !options.readOnly && options.sync != .interval {
+            if commit.isPoisoned { throw GroupCommit.poisonedError }
+            if !isAsked && timeout != 0 && !options.readOnly && options.sync != .interval {
                 commit.want(index)
                 storage.syncer.request()
                 isAsked = true

@@ -15,7 +15,7 @@ extension Log {
         storage.syncer.stop(inForkedChild: forked)
         storage.background.stop(inForkedChild: forked)
         storage.completer.stop(inForkedChild: forked)
-        closeNotifier()
+        notifier.close()
         // In a forked child the files are the parent's affair, their descriptors are closed already, and a lock may
         // be held for ever by a thread that did not come along.
         if forked { return }

@@ -20,15 +20,15 @@ public final class Log<S: Storage>: @unchecked Sendable {
     let commit: GroupCommit
     let completions: Completions
     public let callbacks: Callbacks
-    /// The durable index has moved, or waiting for that has no sense any more.
-    let durableMoved: Event
-    private let notifier = Notifier()
+    let notifier = Notifier()
     public let recoveryReport: RecoveryReport
 
     /// The lowest index, or the next one if the log is empty.
     let first: Atomic<UInt64>
     /// The index that the next entry gets.
     let next: Atomic<UInt64>
+    /// Entries were published, or the first index moved, or nothing will come any more.
+    let published: Event
     /// Grows with each truncation and reset: a read that failed beside one is tried again.
     let structure = Atomic<UInt64>(0)
     /// What recovery left to be written before anything else is.
@@ -49,10 +49,10 @@ public final class Log<S: Storage>: @unchecked Sendable {
         recoveryReport = report
         generation = wp_generation()
         isUnsettled = Atomic(unsettled.isNeeded)
+        published = try Event()
         commit = try GroupCommit()
         commit.setDurable(durableIndex)
         completions = try Completions()
-        durableMoved = try Event()
         callbacks = options.diagnostics.callbacks ?? Callbacks()
         self.writer = try Guarded(writer)
         self.unsettled = try Guarded(unsettled)
@@ -138,40 +138,4 @@ public final class Log<S: Storage>: @unchecked Sendable {
         commit.setClosed()
         wakeWaiters()
     }
-
-    /// Ends the waits that began before.
-    public func interrupt() throws(LogError) {
-        try checkUsable()
-        commit.interrupt()
-        wakeWaiters()
-    }
-
-    // ---- What waits
-
-    /// Every index up to this one is on stable storage; lower than before only where the log was cut.
-    func setDurable(_ index: UInt64) {
-        if index == commit.durableIndex { return }
-        commit.setDurable(index)
-        durableMoved.signal()
-        notifier.notify()
-        if !completions.isEmpty { storage.completer.request() }
-    }
-
-    /// Whoever waits looks again: waiting has no sense any more, or is to end.
-    func wakeWaiters() {
-        durableMoved.signal()
-        completions.wake()
-        if commit.isClosed || commit.isPoisoned {
-            notifier.notify()
-            if !completions.isEmpty { storage.completer.request() }
-        }
-    }
-
-    /// A descriptor that becomes readable whenever the durable index has moved.
-    public func notifyDescriptor() throws(LogError) -> Int32 {
-        try checkUsable()
-        return try notifier.descriptor()
-    }
-
-    func closeNotifier() { notifier.close() }
 }
