@@ -7,7 +7,8 @@
 //
 // Waiters form two groups: the flying one, which the sync under way covers, and the gathering one, which the next will.
 // When a sync is done, first one of the gathering group is woken, to lead, and then the whole flying group, which sleeps on a word and needs
-// no mutex to go on. So the disk is busy again before sixty-four threads have been told of their luck.
+// no mutex to go on. The new leader gives way to those twice before it syncs: on a busy machine most of them have appended again by
+// then, and fly with it. A thread that appends alone never waits for anybody.
 
 import Synchronization
 
@@ -17,13 +18,15 @@ final class GroupCommit: Sendable {
     private let leadIsFree: Condition
     private let firstWord: WaitWord
     private let secondWord: WaitWord
-    /// These six are guarded by the mutex.
+    /// These are guarded by the mutex.
     private let hasLeader = Atomic<Bool>(false)
     /// Threads that wait to change the structure. They go before those that only sync, which would never let them in.
     private let waitingToLead = Atomic<Int>(0)
     /// Which of the two words the gathering group sleeps on.
     private let gathering = Atomic<Int>(0)
     private let gatheringCount = Atomic<Int>(0)
+    /// How many waited for the sync under way, or the last one.
+    private let flyingCount = Atomic<Int>(0)
     /// Whether a sync is under way, and up to which index it covers.
     private let isFlying = Atomic<Bool>(false)
     private let target = Atomic<UInt64>(0)
@@ -141,7 +144,7 @@ final class GroupCommit: Sendable {
         target.store(index, ordering: .relaxed)
         isFlying.store(true, ordering: .relaxed)
         gathering.store(1 - gathering.load(ordering: .relaxed), ordering: .relaxed)
-        gatheringCount.store(0, ordering: .relaxed)
+        flyingCount.store(gatheringCount.exchange(0, ordering: .relaxed), ordering: .relaxed)
         mutex.unlock()
     }
 
@@ -180,8 +183,13 @@ final class GroupCommit: Sendable {
             mutex.lock()
             if !hasLeader.load(ordering: .relaxed) && waitingToLead.load(ordering: .relaxed) == 0 {
                 hasLeader.store(true, ordering: .relaxed)
+                let hasCompany = flyingCount.load(ordering: .relaxed) > 0 || gatheringCount.load(ordering: .relaxed) > 0
                 mutex.unlock()
                 defer { land() }
+                if hasCompany {
+                    giveWay()
+                    giveWay()
+                }
                 // The last leader may have got this far between the look above and here.
                 if durableIndex < index { try sync() }
                 continue

@@ -59,6 +59,9 @@ private func allocated<T: ~Copyable>(_: T.Type) throws(LogError) -> UnsafeMutabl
     }
 }
 
+/// Lets other threads that could run do so first.
+func giveWay() { sched_yield() }
+
 /// Many readers or one writer. Writers go first: a stream of readers must not hold up a rotation.
 @safe public struct ReadWriteLock: ~Copyable, @unchecked Sendable {
     private let raw: UnsafeMutablePointer<pthread_rwlock_t>
