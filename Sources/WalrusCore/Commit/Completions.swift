@@ -18,7 +18,6 @@ import Synchronization
         unsafe self.context = context
     }
 
-    var isNone: Bool { unsafe function == nil }
     func tell(_ index: UInt64, _ status: Int32) { unsafe function?(context, index, status) }
 }
 

@@ -84,9 +84,9 @@ extension Log {
     public func appendAsync(_ record: Record, _ done: Completion, assigned: (UInt64) -> Void) throws(LogError) {
         try checkWritable()
         try settle()
-        // A thread that cannot be had must be known of before the entry is in the log.
-        guard done.isNone || storage.completer.start() else {
-            throw LogError(.noMemory, "the system has no thread for the completions to give")
+        // Threads that cannot be had must be known of before the entry is in the log.
+        guard storage.syncer.start() && storage.completer.start() else {
+            throw LogError(.noMemory, "the system has no threads for asynchronous appends to give")
         }
         try completions.reserve(
             UInt64(record.payload.count), limit: options.asyncMaxBytes, mayWait: !callbacks.isInside(.completion), commit)
