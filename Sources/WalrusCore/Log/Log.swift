@@ -21,6 +21,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
     let completions: Completions
     public let callbacks: Callbacks
     let notifier = Notifier()
+    let statistics: Statistics
     public let recoveryReport: RecoveryReport
 
     /// The lowest index, or the next one if the log is empty.
@@ -51,6 +52,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
         isUnsettled = Atomic(unsettled.isNeeded)
         published = try Event()
         commit = try GroupCommit()
+        statistics = try Statistics()
         commit.setDurable(durableIndex)
         completions = try Completions()
         callbacks = options.diagnostics.callbacks ?? Callbacks()
