@@ -50,7 +50,7 @@ private func openLog(_ dir: UnsafePointer<CChar>, _ options: Options) throws(Log
         return fail(LogError(.busy, "a log may not be closed from inside its own callback; close it when that has returned"))
     }
     let log = unsafe held.takeRetainedValue()
-    defer { log.storage.unlock() }
+    defer { log.storage.end() }
     do throws(LogError) {
         try log.close()
         return ok

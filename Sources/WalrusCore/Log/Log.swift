@@ -7,6 +7,7 @@ import CWalrusPlatform
 import Synchronization
 
 public typealias DiskLog = Log<PosixStorage>
+public typealias DiskTransaction = Transaction<PosixStorage>
 
 public final class Log<S: Storage>: @unchecked Sendable {
     public let storage: S
@@ -35,6 +36,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
     /// What recovery left to be written before anything else is.
     let isUnsettled: Atomic<Bool>
     let unsettled: Guarded<Unsettled>
+    let transactions: Guarded<OpenTransactions<S>>
 
     init(
         storage: S, options: Options, writer: consuming LogWriter<S>, segments: SegmentTable, unsettled: consuming Unsettled,
@@ -58,6 +60,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
         callbacks = options.diagnostics.callbacks ?? Callbacks()
         self.writer = try Guarded(writer)
         self.unsettled = try Guarded(unsettled)
+        transactions = try Guarded(OpenTransactions())
         // Unretained: close stops the background before it lets go of the log.
         let me = unsafe Unmanaged.passUnretained(self)
         storage.background.attach { unsafe me.takeUnretainedValue().runUpkeep() }

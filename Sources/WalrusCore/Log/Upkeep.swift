@@ -1,4 +1,4 @@
-// Upkeep.swift - what runs in the background: the next segment, syncs of full ones, removals
+// Upkeep.swift - what runs in the background: expiry, the next segment, syncs of full ones, removals
 
 extension LogWriter {
     /// Segments below this size are made when they are needed: a thread's wake-up costs more.
@@ -18,7 +18,9 @@ extension LogWriter {
 
 extension Log {
     func runUpkeep() {
-        guard isUsable, !commit.isPoisoned else { return }
+        guard isUsable else { return }
+        expireTransactions()
+        if commit.isPoisoned { return }
         commit.leadIfFree { syncFullWithLead() }
         prepareSpare()
         removeDead()

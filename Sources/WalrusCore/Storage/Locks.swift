@@ -22,6 +22,8 @@ private func allocated<T: ~Copyable>(_: T.Type) throws(LogError) -> UnsafeMutabl
 
     @inline(__always) func lock() { unsafe pthread_mutex_lock(raw) }
     @inline(__always) func unlock() { unsafe pthread_mutex_unlock(raw) }
+    /// Takes it if nobody has it.
+    func tryLock() -> Bool { unsafe pthread_mutex_trylock(raw) == 0 }
 
     deinit {
         unsafe pthread_mutex_destroy(raw)

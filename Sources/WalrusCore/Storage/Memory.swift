@@ -68,11 +68,18 @@ import CWalrusPlatform
     mutating func reserve(_ more: Int) throws(LogError) {
         guard count + more > capacity else { return }
         let larger = max(16, max(capacity * 2, count + more))
-        guard let moved = unsafe realloc(base, larger * MemoryLayout<Element>.stride) else {
-            throw LogError(.noMemory, "there is not enough memory for the list of segments")
+        if grow(to: larger) { return }
+        // Where memory is short, what is needed may still be had.
+        guard grow(to: count + more) else {
+            throw LogError(.noMemory, "there is not enough memory for a list that has to grow")
         }
+    }
+
+    private mutating func grow(to larger: Int) -> Bool {
+        guard let moved = unsafe realloc(base, larger * MemoryLayout<Element>.stride) else { return false }
         unsafe base = moved.assumingMemoryBound(to: Element.self)
         capacity = larger
+        return true
     }
 
     mutating func append(_ element: Element) throws(LogError) {
@@ -122,5 +129,38 @@ import CWalrusPlatform
         }
     }
 
+    /// Its elements, for as long as nobody changes it.
+    var view: CArrayView<Element> { unsafe CArrayView(base, count: count) }
+
     deinit { unsafe free(base) }
+}
+
+extension CArray where Element == UInt8 {
+    /// Appends a copy of `bytes`.
+    mutating func append(copyOf bytes: Bytes) throws(LogError) {
+        guard let source = unsafe bytes.base, bytes.count > 0 else { return }
+        try reserve(bytes.count)
+        unsafe memcpy(base.unsafelyUnwrapped + count, source, bytes.count)
+        count += bytes.count
+    }
+
+    var bytes: Bytes { unsafe Bytes(base, count: count) }
+}
+
+/// A look at the elements of an array.
+@safe struct CArrayView<Element: BitwiseCopyable>: @unchecked Sendable {
+    private let base: UnsafeMutablePointer<Element>?
+    let count: Int
+
+    fileprivate init(_ base: UnsafeMutablePointer<Element>?, count: Int) {
+        unsafe self.base = base
+        self.count = count
+    }
+
+    subscript(_ i: Int) -> Element {
+        @inline(__always) get {
+            precondition(i >= 0 && i < count)
+            return unsafe base.unsafelyUnwrapped[i]
+        }
+    }
 }

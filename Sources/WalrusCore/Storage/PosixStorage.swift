@@ -3,7 +3,7 @@
 import CWalrusPlatform
 
 @safe public final class PosixStorage: Storage, @unchecked Sendable {
-    private let directory: Int32
+    private var directory: Int32
     private let permissions: UInt32
     private var lockFile = FileHandle.none
     /// In a forked child every descriptor is closed already, and its number may be somebody else's.
@@ -44,7 +44,7 @@ import CWalrusPlatform
     }
 
     deinit {
-        close(FileHandle(descriptor: directory))
+        end()
         unsafe free(UnsafeMutableRawPointer(mutating: path))
     }
 
@@ -120,6 +120,13 @@ import CWalrusPlatform
     public func unlock() {
         close(lockFile)
         lockFile = .none
+    }
+
+    /// Gives up every descriptor. What outlives the log, a transaction say, may keep this object for a long time.
+    public func end() {
+        unlock()
+        close(FileHandle(descriptor: directory))
+        directory = -1
     }
 
     // ---- Files
