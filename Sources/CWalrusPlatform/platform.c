@@ -228,6 +228,7 @@ struct wp_failure *wp_last_failure(int32_t create) {
 }
 
 void wp_text_add_bytes(struct wp_text *text, const void *bytes, size_t size) {
+    text->wanted += size;
     if (text->capacity == 0) return;
     size_t room = text->capacity - 1 - text->length;
     size_t taken = size < room ? size : room;

@@ -579,6 +579,74 @@ CASE(ten_thousand_open_transactions_are_no_burden) {
     CHECK_OK(walrus_close(log));
 }
 
+/* ---- Interrupted commits -------------------------------------------------------------------- */
+
+typedef struct committer {
+    walrus_t *log;
+    uint64_t number, committed, canceled;
+    bool *stop;
+} committer_t;
+
+static void *commit_until_stopped(void *ctx) {
+    committer_t *me = ctx;
+    while (!__atomic_load_n(me->stop, __ATOMIC_RELAXED)) {
+        walrus_txn_t *txn = begin(me->log, 0);
+        for (uint64_t i = 0; i < 3; i++)
+            stage(txn, 100, me->number);
+        uint64_t first = 0, count = 0;
+        int32_t code = walrus_txn_commit(txn, 0, &first, &count);
+        CHECK(first != 0 && count == 3);
+        for (uint64_t i = 0; i < 3; i++)
+            check_entry(me->log, first + i, 100, me->number);
+        me->committed++;
+        if (code == WALRUS_OK)
+            continue;
+        CHECK_CODE(WALRUS_E_CANCELED, code);
+        me->canceled++;
+        check_state(WALRUS_TXN_COMMITTED, txn);
+        CHECK_CODE(WALRUS_E_TXN_STATE, try_stage(txn, 1, 1));
+        first = count = 77;
+        CHECK_CODE(WALRUS_E_TXN_STATE, walrus_txn_commit(txn, 0, &first, &count));
+        CHECK(first == 77 && count == 77);
+        check_state(WALRUS_TXN_COMMITTED, txn);
+        CHECK_OK(walrus_txn_rollback(txn));
+    }
+    return NULL;
+}
+
+/* Catches: a commit whose wait was ended and that can be made again, so that its entries come twice. */
+CASE(an_interrupted_commit_is_committed_once) {
+    walrus_t *log = open_log(at("log"), "");
+    enum { THREADS = 6 };
+    committer_t committers[THREADS];
+    pthread_t threads[THREADS];
+    bool stop = false;
+    for (uint64_t i = 0; i < THREADS; i++) {
+        committers[i] = (committer_t){.log = log, .number = i + 1, .stop = &stop};
+        CHECK(pthread_create(&threads[i], NULL, commit_until_stopped, &committers[i]) == 0);
+    }
+    for (int i = 0; i < 2000; i++) {
+        usleep(200);
+        CHECK_OK(walrus_interrupt(log));
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    uint64_t committed = 0, canceled = 0;
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        committed += committers[i].committed;
+        canceled += committers[i].canceled;
+    }
+    printf("      %" PRIu64 " commits, %" PRIu64 " of them interrupted\n", committed, canceled);
+    CHECK(canceled > 0);
+    CHECK_U64(committed * 3, walrus_last_index(log));
+    CHECK_U64(0, walrus_txn_count(log));
+    walrus_stats_t stats = {.struct_size = sizeof stats};
+    CHECK_OK(walrus_stats(log, &stats));
+    CHECK_U64(committed, stats.txn_committed);
+    CHECK_U64(0, stats.txn_rolled_back);
+    CHECK_OK(walrus_close(log));
+}
+
 /* ---- Crashes -------------------------------------------------------------------------------- */
 
 enum { LARGE = 900 };

@@ -135,6 +135,7 @@ struct wp_text {
     char *to;
     size_t capacity;
     size_t length;
+    size_t wanted; /* the length that it would have if everything fitted */
 };
 void wp_text_add(struct wp_text *text, const char *string);
 void wp_text_add_bytes(struct wp_text *text, const void *bytes, size_t size);

@@ -9,6 +9,8 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     private let file: FileHandle
     private let buffer: Memory
     private(set) var current: MetadataSlot
+    /// How often it was replaced since it was opened.
+    private(set) var updates: UInt64 = 0
     /// The slots are not equal: an update was interrupted, or one is damaged. The next update makes them equal.
     private(set) var isInNeedOfRepair: Bool
     /// The slot that an update writes first: the one that can be done without.
@@ -104,6 +106,7 @@ public struct MetadataStore<S: Storage>: ~Copyable {
             throw error.located(in: .metadata)
         }
         current = next
+        updates += 1
         isInNeedOfRepair = false
         firstToWrite = 0
     }

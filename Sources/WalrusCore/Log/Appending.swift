@@ -187,10 +187,12 @@ extension Log {
                 return (writer.tail.nextIndex - 1, isDirty ? writer.tail.file : .none, writer.tail.segment?.id ?? 0)
             }
             commit.takeOff(target)
+            let started = storage.monotonic()
             try syncFull(files)
             if tailFile.isOpen {
                 do throws(LogError) { try storage.sync(tailFile) } catch { throw error.located(in: .segment(id)) }
             }
+            if files.count > 0 || tailFile.isOpen { noteSync(upTo: target, since: started) }
             if files.count > 0 { try writer.withLock { $0.forgetUnsynced(files.count) } }
             setDurable(max(commit.durableIndex, target))
         } catch {
@@ -206,6 +208,12 @@ extension Log {
         }
     }
 
+    /// Before the durable index moves.
+    private func noteSync(upTo target: UInt64, since started: Int64) {
+        let durable = commit.durableIndex
+        statistics.noteSync(entries: target > durable ? target - durable : 0, duration: storage.monotonic() - started)
+    }
+
     /// Syncs full segments only, so that a log which is never synced has little to scan after a crash.
     func syncFullWithLead() {
         do throws(LogError) {
@@ -214,9 +222,12 @@ extension Log {
                 for i in 0..<writer.unsynced.count { try files.append(writer.unsynced[i]) }
             }
             if files.count == 0 || commit.isPoisoned { return }
+            let started = storage.monotonic()
             try syncFull(files)
+            let target = files[files.count - 1].endIndex - 1
+            noteSync(upTo: target, since: started)
             try writer.withLock { $0.forgetUnsynced(files.count) }
-            setDurable(max(commit.durableIndex, files[files.count - 1].endIndex - 1))
+            setDurable(max(commit.durableIndex, target))
         } catch {
             poison(error)
         }

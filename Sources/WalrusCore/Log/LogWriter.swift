@@ -28,6 +28,7 @@ struct LogWriter<S: Storage>: ~Copyable {
     var hasUpkeepFailed = false
     /// No entry was ever appended: the first one may choose its index.
     var isVirgin: Bool
+    var counts = WriterCounts()
 
     // ---- Appending
 
@@ -42,9 +43,11 @@ struct LogWriter<S: Storage>: ~Copyable {
             throw WriteFailure(error, isHarmless: !tail.hasFailed)
         }
         let first = tail.nextIndex
+        var bytes: UInt64 = 0
         do throws(LogError) {
             for i in 0..<records.count {
                 let record = try records.record(i)
+                bytes &+= UInt64(record.payload.count)
                 try tail.put(
                     record.payload, term: record.term ?? tail.lastTerm, time: record.time, continues: i &+ 1 < records.count,
                     durableIndex: durableIndex)
@@ -53,6 +56,9 @@ struct LogWriter<S: Storage>: ~Copyable {
             throw WriteFailure(error, isHarmless: false)
         }
         isVirgin = false
+        counts.appends &+= 1
+        counts.entries &+= UInt64(records.count)
+        counts.bytes &+= bytes
         return first
     }
 
@@ -192,8 +198,9 @@ struct LogWriter<S: Storage>: ~Copyable {
 
     /// Writes the tail's offset table to where readers will look for it. Where that fails, it is made again from the frames when
     /// it is needed.
-    private func finishTail() {
+    private mutating func finishTail() {
         guard let old = tail.segment else { return }
+        counts.rotations += 1
         if tail.isOpen {
             try? tail.seal()
         } else {
@@ -230,6 +237,7 @@ struct LogWriter<S: Storage>: ~Copyable {
             try storage.remove(.offsetTable(dead[i]))
         }
         try storage.syncDirectory()
+        counts.segmentsRemoved += UInt64(dead.count)
         dead.removeLast(dead.count)
     }
 

@@ -54,7 +54,7 @@ extension Log {
     private func pinSlowly(_ index: UInt64) throws(LogError) -> SegmentRef {
         let opener = SegmentOpener(storage: storage, logID: logID, lends: options.zeroCopy)
         while true {
-            switch segments.find(index) {
+            switch segments.find(index, isFirstLook: false) {
             case .found(let segment): return segment
             case .none: throw LogError(.corrupt, "the entry's segment is missing", index: index)
             case .needsBase(let id):

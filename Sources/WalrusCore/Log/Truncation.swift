@@ -57,6 +57,7 @@ extension Log {
                 throw poison(error)
             }
             next.store(end.index, ordering: .releasing)
+            writer.counts.truncations += 1
             structure.add(1, ordering: .acquiringAndReleasing)
             let tailFile = writer.tail.segment == segment ? writer.tail.file : .none
             dropSegments(above: segment.id, &writer)
@@ -143,6 +144,7 @@ extension Log {
                     throw poison(error)
                 }
                 self.first.store(index, ordering: .releasing)
+                writer.counts.truncations += 1
                 structure.add(1, ordering: .acquiringAndReleasing)
                 while let slot = try segments.takeOut(atFront: true, if: { slot, _ in slot.id < lowest }) {
                     bury(slot, &writer)
@@ -192,6 +194,7 @@ extension Log {
             }
             first.store(nextIndex, ordering: .releasing)
             next.store(nextIndex, ordering: .releasing)
+            writer.counts.truncations += 1
             structure.add(1, ordering: .acquiringAndReleasing)
             dropSegments(above: 0, &writer)
             dropUnsynced(from: 0, &writer)

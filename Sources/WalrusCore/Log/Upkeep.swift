@@ -71,6 +71,7 @@ extension Log {
                     kept += 1
                 }
             }
+            writer.counts.segmentsRemoved += UInt64(writer.dead.count - kept)
             writer.dead.removeLast(writer.dead.count - kept)
         }
     }

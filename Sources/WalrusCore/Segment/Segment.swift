@@ -31,6 +31,8 @@ struct SegmentState: ~Copyable {
     /// What the successor of this segment must name as its predecessor's; for the writer.
     let begin: BeginPayload
     let references = Atomic<Int>(1)
+    /// Reads that found it open. On the cache line that a read writes anyway.
+    let hits = Atomic<UInt64>(0)
     /// One above the last entry that readers may see.
     let endIndex: Atomic<UInt64>
     /// Bytes of the file below this can be read from it; what is above is in the write buffer still.
@@ -116,6 +118,12 @@ struct SegmentState: ~Copyable {
     @inline(__always) func retain() {
         _ = unsafe state.pointee.references.add(1, ordering: .relaxed)
     }
+
+    /// One more read found it open. Reads at once may count as one: an exact count would cost each of them as much as the reference.
+    @inline(__always) func noteHit() {
+        unsafe state.pointee.hits.store(state.pointee.hits.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+    }
+    var hits: UInt64 { unsafe state.pointee.hits.load(ordering: .relaxed) }
 
     /// Whether somebody besides the table of segments holds it.
     var isPinned: Bool { unsafe state.pointee.references.load(ordering: .relaxed) > 1 }

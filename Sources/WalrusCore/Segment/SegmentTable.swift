@@ -3,6 +3,8 @@
 // A slot of 32 bytes for each segment file; what is open, and what base index a file has, is filled in when somebody first
 // asks. Readers hold the lock for one binary search and one count, never for a system call.
 
+import Synchronization
+
 struct SegmentSlot: BitwiseCopyable {
     var id: UInt64
     /// 0: not known yet.
@@ -25,14 +27,18 @@ final class SegmentTable: Sendable {
     /// Segments open at most, the tail not counted.
     private let limit: Int
     private let openings = OpeningCounter()
+    /// Hits of segments that the table no longer holds; changed under the exclusive lock.
+    private let pastHits = Atomic<UInt64>(0)
+    private let misses = Atomic<UInt64>(0)
 
     init(limit: Int) throws(LogError) {
         slots = try ReadWriteGuarded(CArray())
         self.limit = limit
     }
 
+    /// `isFirstLook`: whether a segment that is found was open without the caller's doing.
     @inline(__always)
-    func find(_ index: UInt64) -> SegmentLookup {
+    func find(_ index: UInt64, isFirstLook: Bool = true) -> SegmentLookup {
         slots.withShared { slots in
             var low = 0
             var high = slots.count &- 1
@@ -53,6 +59,7 @@ final class SegmentTable: Sendable {
             if slot.baseIndex > index { return .none }
             if let segment = slot.segment {
                 segment.retain()
+                if isFirstLook { segment.noteHit() }
                 let now = openings.now
                 if segment.lastUse != now { segment.lastUse = now }
                 return .found(segment)
@@ -82,7 +89,8 @@ final class SegmentTable: Sendable {
     /// Puts an opened segment, whose reference the table takes over, into its slot. Gives back what the table no longer wants:
     /// the segment itself if it came too late, or one that was evicted for it.
     func install(_ segment: SegmentRef) throws(LogError) -> SegmentRef? {
-        try slots.withExclusive { slots in
+        misses.add(1, ordering: .relaxed)
+        return try slots.withExclusive { slots in
             guard let i = SegmentTable.position(segment.id, in: slots), slots[i].segment == nil else { return segment }
             slots[i].segment = segment
             slots[i].baseIndex = segment.baseIndex
@@ -99,6 +107,7 @@ final class SegmentTable: Sendable {
             guard open > limit, let evicted = oldest else { return nil }
             let dropped = slots[evicted].segment
             slots[evicted].segment = nil
+            keepHits(of: dropped)
             return dropped
         }
     }
@@ -119,6 +128,7 @@ final class SegmentTable: Sendable {
             guard let old, let i = SegmentTable.position(old, in: slots) else { return nil }
             let segment = slots[i].segment
             slots[i].segment = nil
+            keepHits(of: segment)
             return segment
         }
     }
@@ -131,7 +141,22 @@ final class SegmentTable: Sendable {
             let neighbour = slots.count < 2 ? nil : atFront ? slots[1] : slots[slots.count - 2]
             guard condition(slot, neighbour) else { return nil }
             if atFront { slots.removeFirst(1) } else { slots.removeLast(1) }
+            keepHits(of: slot.segment)
             return slot
+        }
+    }
+
+    /// The table gives it up, and nobody finds it any more.
+    private func keepHits(of segment: SegmentRef?) {
+        if let segment { pastHits.add(segment.hits, ordering: .relaxed) }
+    }
+
+    /// Reads that found their segment open, and segments that had to be opened.
+    var cacheCounts: (hits: UInt64, misses: UInt64) {
+        slots.withShared { slots in
+            var hits = pastHits.load(ordering: .relaxed)
+            for i in 0..<slots.count { hits &+= slots[i].segment?.hits ?? 0 }
+            return (hits, misses.load(ordering: .relaxed))
         }
     }
 

@@ -21,6 +21,8 @@ struct TailWriter<S: Storage>: ~Copyable {
     private(set) var hasFailed = false
     /// Whether the file got bytes since it was last synced.
     private(set) var isDirty = false
+    /// Bytes handed to the system so far, whichever segment they went to.
+    private(set) var written: UInt64 = 0
     /// Where the last sync of the file ends, or where it began.
     private var syncedOffset: UInt64 = 0
     private(set) var nextIndex: UInt64
@@ -222,6 +224,7 @@ struct TailWriter<S: Storage>: ~Copyable {
             hasFailed = true
             throw located(error)
         }
+        written &+= UInt64(FrameHeader.size &+ payload.count)
         // The padding is zeros, which the reserved space holds already.
         bufferStart &+= UInt64(size)
         segment?.publish(readableEnd: bufferStart)
@@ -284,6 +287,7 @@ struct TailWriter<S: Storage>: ~Copyable {
             hasFailed = true
             throw located(error)
         }
+        written &+= UInt64(bufferCount)
         bufferStart &+= UInt64(bufferCount)
         bufferCount = 0
         segment?.publish(readableEnd: bufferStart)
@@ -303,16 +307,16 @@ struct TailWriter<S: Storage>: ~Copyable {
     }
 
     /// Writes the footer behind the last frame. Where that fails, the table stays what can be made again from the frames.
-    func seal() throws(LogError) {
+    mutating func seal() throws(LogError) {
         guard let segment else { return }
         let frame = try Memory(count: FrameHeader.frameSize(TableDescriptor.size))
         let end = self.end
-        try segment.withTable { (table) throws(LogError) in
+        let size = try segment.withTable { (table) throws(LogError) -> Int in
             let descriptor = table.finish(
                 end: end, highestTime: highestTime, highestStamp: highestStamp,
                 tableOffset: end.endOffset + UInt64(frame.bytes.count))
             guard storage.mayGrow(to: descriptor.tableOffset + UInt64(descriptor.blocksSize + descriptor.runsSize)) else {
-                return
+                return 0
             }
             descriptor.encode(to: frame.bytes.slice(FrameHeader.size, TableDescriptor.size))
             let payload = frame.bytes.bytes.slice(FrameHeader.size, TableDescriptor.size)
@@ -325,6 +329,8 @@ struct TailWriter<S: Storage>: ~Copyable {
             try storage.write(
                 file, at: descriptor.tableOffset + UInt64(descriptor.blocksSize),
                 table.runBytes.slice(0, descriptor.runsSize), .empty)
+            return frame.bytes.count + descriptor.blocksSize + descriptor.runsSize
         }
+        written &+= UInt64(size)
     }
 }

@@ -48,9 +48,13 @@ public enum LogLevel: Int32, Sendable { case error = 1, warn, info, debug }
     private var raw: wp_text
 
     public init(_ base: UnsafeMutablePointer<CChar>, capacity: Int) {
-        unsafe raw = wp_text(to: base, capacity: capacity, length: 0)
+        unsafe raw = wp_text(to: base, capacity: capacity, length: 0, wanted: 0)
         if capacity > 0 { unsafe base[0] = 0 }
     }
+
+    /// Text that is measured and not kept.
+    public static var measure: Text { Text() }
+    private init() { unsafe raw = wp_text(to: nil, capacity: 0, length: 0, wanted: 0) }
 
     public mutating func add(_ text: StaticString) {
         unsafe wp_text_add_bytes(&raw, text.utf8Start, text.utf8CodeUnitCount)
@@ -91,5 +95,18 @@ public enum LogLevel: Int32, Sendable { case error = 1, warn, info, debug }
         }
     }
 
+    /// Nanoseconds as seconds: 0.000002000.
+    public mutating func add(seconds nanoseconds: UInt64) {
+        add(nanoseconds / 1_000_000_000)
+        add(".")
+        var unit: UInt64 = 100_000_000
+        while unit > 0 {
+            add(nanoseconds / unit % 10)
+            unit /= 10
+        }
+    }
+
     public var length: Int { unsafe raw.length }
+    /// The length that it would have if everything fitted.
+    public var wanted: Int { unsafe raw.wanted }
 }
