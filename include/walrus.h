@@ -563,12 +563,13 @@ WALRUS_API int32_t walrus_txn_append(walrus_txn_t *txn, const walrus_record_t *r
 
 /* Appends what was staged as walrus_append_batch does, and frees the handle: on success only. *first_index and *count (may be
  * NULL) tell where it is; an empty transaction commits nothing, *first_index is then the next index.
- * Errors: TXN_EXPIRED, TXN_STATE, and those of walrus_append_batch. After NO_SPACE, OUT_OF_ORDER and NO_MEMORY the transaction is
- * open as before; after CANCELED it is COMMITTED, and *first_index and *count were written. Since 0.2. */
+ * Errors: TXN_EXPIRED, TXN_STATE, and those of walrus_append_batch. After an error the transaction is open as before (after NO_SPACE
+ * or OUT_OF_ORDER, say, it can be committed again), unless its entries are in the log and only the wait for them failed, as
+ * after CANCELED: then it is COMMITTED, and *first_index and *count were written. A commit under way does not expire. Since 0.2. */
 WALRUS_API int32_t walrus_txn_commit(walrus_txn_t *txn, uint32_t flags, uint64_t *first_index, uint64_t *count);
 
 /* Drops what was staged and frees the handle, whatever its state and the result. NULL is a no-op. May come after
- * walrus_close of its log. Since 0.2. */
+ * walrus_close of its log, and is then OK, too. Errors: FORKED (freed all the same). Since 0.2. */
 WALRUS_API int32_t walrus_txn_rollback(walrus_txn_t *txn);
 
 /* WALRUS_TXN_*, or an error: INVALID (NULL), CLOSED, FORKED. Since 0.2. */
@@ -659,7 +660,7 @@ typedef struct walrus_stats {
                                        2^(i-1)); the last one: all longer ones                      */
     uint64_t rotations;
     uint64_t truncations;           /* truncate, truncate_front, reset, replace_suffix, retention   */
-    uint64_t segments_removed;
+    uint64_t segments_removed;      /* their files                                                  */
     uint64_t segment_cache_hits;    /* reads that found their segment open; counted loosely: threads that read at
                                        once may miss one                                            */
     uint64_t segment_cache_misses;  /* segments that had to be opened                               */
@@ -676,8 +677,9 @@ typedef struct walrus_stats {
  * Errors: INVALID (struct_size below 8). Any thread; since 0.2. */
 WALRUS_API int32_t walrus_stats(walrus_t *log, walrus_stats_t *stats);
 
-/* The same as text in the Prometheus exposition format (walrus_appends_total 17 and so on), with its NUL, into buffer. *size (may be NULL) gets
- * the bytes needed, also when the buffer is too small. buffer may be NULL if capacity is 0. Errors: TOO_SMALL. Since 0.2. */
+/* The same as text in the Prometheus exposition format, with its NUL, into buffer: walrus_appends_total 17 and so on, the syncs as the
+ * histogram walrus_sync_seconds. *size (may be NULL) gets the bytes needed, also when the buffer is too small. buffer may be NULL if
+ * capacity is 0. Errors: TOO_SMALL. Since 0.2. */
 WALRUS_API int32_t walrus_stats_text(walrus_t *log, char *buffer, size_t capacity, size_t *size);
 
 #ifdef __cplusplus
