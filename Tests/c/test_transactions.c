@@ -356,6 +356,15 @@ static size_t bytes_in_use(void) {
     return info.uordblks + info.hblkhd;
 }
 
+/* Sanitizers bring an allocator that tells nothing. */
+static bool can_count_bytes(void) {
+    size_t before = bytes_in_use();
+    void *volatile probe = malloc(1 << 20);
+    bool can = bytes_in_use() >= before + (1 << 20);
+    free(probe);
+    return can;
+}
+
 /* Waits for the background, which nothing else hurries. */
 static void await_count(walrus_t *log, uint64_t expected) {
     for (int i = 0; i < 1000 && walrus_txn_count(log) != expected; i++)
@@ -365,16 +374,18 @@ static void await_count(walrus_t *log, uint64_t expected) {
 
 /* Catches: an expiry that waits until somebody asks, and one that keeps the memory until the handle is freed. */
 CASE(an_expired_transaction_gives_its_memory_back_without_anyone_asking) {
-    walrus_t *log = open_log(at("log"), "sync=os txn_timeout_ms=150");
-    size_t size = (size_t)24 << 20, before = bytes_in_use();
+    walrus_t *log = open_log(at("log"), "sync=os txn_timeout_ms=400");
+    walrus_record_t record = {.data = payload((size_t)24 << 20, 1), .size = (size_t)24 << 20};
+    bool counts = can_count_bytes();
+    size_t before = bytes_in_use();
     walrus_txn_t *by_default = begin(log, 0), *for_ever = begin(log, -1), *longer = begin(log, 3600000);
     double began = check_now_s();
-    stage(by_default, size, 1);
-    CHECK(bytes_in_use() >= before + size);
+    CHECK_OK(walrus_txn_append(by_default, &record));
+    CHECK(!counts || bytes_in_use() >= before + record.size);
     CHECK_U64(3, walrus_txn_count(log));
     await_count(log, 2);
-    CHECK(check_now_s() - began >= 0.14);
-    CHECK(bytes_in_use() < before + (1 << 20));
+    CHECK(check_now_s() - began >= 0.39);
+    CHECK(!counts || bytes_in_use() < before + (1 << 20));
     check_state(WALRUS_TXN_EXPIRED, by_default);
     CHECK_CODE(WALRUS_E_TXN_EXPIRED, try_stage(by_default, 10, 1));
     CHECK_CODE(WALRUS_E_TXN_EXPIRED, walrus_txn_commit(by_default, 0, NULL, NULL));
@@ -387,6 +398,7 @@ CASE(an_expired_transaction_gives_its_memory_back_without_anyone_asking) {
     CHECK_U64(0, walrus_txn_count(log));
     CHECK_U64(0, walrus_last_index(log));
     CHECK_OK(walrus_close(log));
+    free((void *)(uintptr_t)record.data);
 }
 
 /* Catches: a background that only ever looks at the first deadline, and a heap that loses its order. */
@@ -419,7 +431,6 @@ CASE(each_transaction_expires_in_its_own_time) {
 CASE(expire_counts_those_whose_time_is_over) {
     walrus_t *log = open_log(at("log"), "sync=os");
     walrus_txn_t *soon = begin(log, 1), *later = begin(log, 60000);
-    stage(soon, 100, 1);
     usleep(20000);
     uint64_t expired = 99;
     CHECK_OK(walrus_txn_expire(log, &expired));
