@@ -77,14 +77,14 @@ class LibraryTests(LogTest):
         header = re.sub(r"/\*.*?\*/", "", (ROOT / "include" / "walrus.h").read_text(), flags=re.S)
         declared = set(re.findall(r"WALRUS_API\s[^;(]*?(walrus_\w+)\s*\(", header))
         self.assertGreater(len(declared), 30)
-        self.assertEqual(declared, set(walrus._PROTOTYPES))
+        self.assertEqual(declared, set(walrus._ffi.PROTOTYPES))
 
     def test_argument_counts_are_those_of_the_header(self):
         """Catches a prototype that lost or gained an argument: ctypes would call it all the same."""
         header = re.sub(r"/\*.*?\*/", "", (ROOT / "include" / "walrus.h").read_text(), flags=re.S)
         for name, arguments in re.findall(r"WALRUS_API\s[^;(]*?(walrus_\w+)\s*\(([^;]*)\);", header):
             count = 0 if arguments.strip() == "void" else arguments.count(",") + 1
-            self.assertEqual(len(walrus._PROTOTYPES[name]) - 1, count, name)
+            self.assertEqual(len(walrus._ffi.PROTOTYPES[name]) - 1, count, name)
 
     def test_every_error_code_of_the_header_has_a_class(self):
         """Catches a code without a class, or one that was given another number."""
@@ -92,19 +92,21 @@ class LibraryTests(LogTest):
         for name, code in codes.items():
             error = getattr(walrus, "".join(part.capitalize() for part in name.split("_")) + "Error")
             self.assertEqual(error.code, int(code))
-            self.assertIs(walrus._ERRORS[int(code)], error)
+            self.assertIs(walrus._errors.ERRORS[int(code)], error)
             self.assertTrue(issubclass(error, walrus.Error))
             self.assertIn(f"WALRUS_E_{name}", walrus.strerror(int(code)))
-        self.assertEqual(len(codes), len(walrus._ERRORS))
+        self.assertEqual(len(codes), len(walrus._errors.ERRORS))
 
     @unittest.skipUnless(shutil.which(os.environ.get("CC", "cc")), "needs a C compiler")
     def test_structures_are_laid_out_as_the_compiler_lays_them_out(self):
         """Catches a field that is missing, moved or of another width: C would write over its neighbour."""
         structures = {
-            "walrus_error_t": walrus._CError,
-            "walrus_record_t": walrus._CRecord,
-            "walrus_entry_t": walrus._CEntry,
-            "walrus_recovery_report_t": walrus._CRecoveryReport,
+            "walrus_error_t": walrus._ffi.CError,
+            "walrus_record_t": walrus._ffi.CRecord,
+            "walrus_entry_t": walrus._ffi.CEntry,
+            "walrus_recovery_report_t": walrus._ffi.CRecoveryReport,
+            "walrus_segment_info_t": walrus._ffi.CSegmentInfo,
+            "walrus_stats_t": walrus._ffi.CStats,
         }
         lines = ["#include <stdio.h>", "#include <walrus.h>", "int main(void) {"]
         expected = []
@@ -141,7 +143,7 @@ class LibraryTests(LogTest):
 
     def test_c_calls_let_other_threads_run(self):
         """Catches a binding that keeps the interpreter's lock: a slow disk would stop the whole program."""
-        self.assertFalse(walrus._library.walrus_append._flags_ & ctypes._FUNCFLAG_PYTHONAPI)
+        self.assertFalse(walrus._ffi.library.walrus_append._flags_ & ctypes._FUNCFLAG_PYTHONAPI)
         log = self.open(segment_size="256MiB", preallocate=False)
         data = os.urandom(16 << 20)
         ticks = 0
@@ -608,7 +610,7 @@ class ViewTests(LogTest):
     def counting():
         """Counts pins that were made and not yet given back."""
         alive = weakref.WeakSet()
-        original = walrus._Pin
+        original = walrus._entry.Pin
 
         class Pin(original):
             __slots__ = ("__weakref__",)
@@ -616,11 +618,11 @@ class ViewTests(LogTest):
             def __init__(self):
                 alive.add(self)
 
-        walrus._Pin = Pin
+        walrus._entry.Pin = Pin
         try:
             yield alive
         finally:
-            walrus._Pin = original
+            walrus._entry.Pin = original
 
     def test_a_view_outlives_truncation_close_and_destruction(self):
         for zero_copy in (True, False):
@@ -1277,7 +1279,7 @@ class Runner(unittest.TextTestRunner):
     """unittest's own, whose closing line is the one that scripts read."""
 
     def run(self, test):
-        print(f"libwalrus {walrus.version()} at {walrus._library._name}, seed {SEED}", flush=True)
+        print(f"libwalrus {walrus.version()} at {walrus._ffi.library._name}, seed {SEED}", flush=True)
         result = super().run(test)
         if not result.testsRun:
             sys.exit("No test has that name: run scripts/test-python without arguments.\n0 passed, 1 failed")
