@@ -1,13 +1,12 @@
 # test_walrus.py - what walrus.py promises a Python programmer, against the real library
 #
-# Run by scripts/test-python. Each test is a claim, its docstring says which mistake it would catch. The last
+# Each test is a claim, its docstring says which mistake it would catch. The last
 # class kills a Python host in the middle of its appends and holds the log against a record outside it.
 #
 # SPDX-License-Identifier: MIT
 import contextlib
 import ctypes
 import gc
-import hashlib
 import multiprocessing
 import os
 import pickle
@@ -18,8 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import textwrap
 import threading
 import time
 import unittest
@@ -28,44 +25,10 @@ import weakref
 import zlib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "bindings" / "python"))
-
-try:
-    import walrus
-except ImportError as error:
-    if __name__ == "__main__":
-        sys.exit(f"{error}\n0 passed, 1 failed")
-    raise
+from support import ROOT, LogTest, payload, walrus
 
 SEED = int(os.environ.get("WALRUS_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 KILL_ROUNDS = int(os.environ.get("WALRUS_TEST_KILL_ROUNDS", "12"))
-
-
-def payload(index: int) -> bytes:
-    """The bytes that entry `index` has in these tests: of many sizes, never those of another index."""
-    size = int.from_bytes(hashlib.sha256(b"size %d" % index).digest()[:2], "little") % 3000
-    return (b"entry %d " % index + hashlib.sha256(b"%d" % index).digest() * 94)[: size + 16]
-
-
-class LogTest(unittest.TestCase):
-    """A directory for each test, and a log in it where it is asked for."""
-
-    def setUp(self) -> None:
-        self.directory = tempfile.mkdtemp(prefix="walrus-test-")
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
-        self.path = os.path.join(self.directory, "log")
-
-    def open(self, **options):
-        log = walrus.open(self.path, **options)
-        self.addCleanup(log.close)
-        return log
-
-    def filled(self, count: int = 10, **options):
-        """A log that holds payload(1) to payload(count)."""
-        log = self.open(**{"sync": "os", "segment_size": "4KiB", **options})
-        log.append_batch(payload(index) for index in range(1, count + 1))
-        return log
 
 
 # ---- The library
@@ -897,15 +860,6 @@ class CloseTests(LogTest):
         with walrus.open(self.path) as log:
             self.assertEqual((log[1], log.recovery_report().reason), (b"kept", walrus.Recovery.CLEAN))
 
-    def run_python(self, program):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python")}
-        result = subprocess.run(
-            [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60,
-        )  # fmt: skip
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout
-
     def test_a_log_is_neither_copied_nor_pickled(self):
         """Catches two objects that own one handle, and free it twice."""
         log = self.filled(1)
@@ -1212,7 +1166,7 @@ HOST = """
 import os, sys
 sys.path.insert(0, {tests!r})
 import walrus
-from test_walrus import payload
+from support import payload
 
 journal = os.open({journal!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 log = walrus.open({path!r}, sync="always", segment_size="32KiB")
@@ -1273,21 +1227,3 @@ class KillTests(LogTest):
                 if turn % 3 == 2 and last - first > 20:
                     first = first + (last - first) // 2
                     log.truncate_front(first)
-
-
-class Runner(unittest.TextTestRunner):
-    """unittest's own, whose closing line is the one that scripts read."""
-
-    def run(self, test):
-        print(f"libwalrus {walrus.version()} at {walrus._ffi.library._name}, seed {SEED}", flush=True)
-        result = super().run(test)
-        if not result.testsRun:
-            sys.exit("No test has that name: run scripts/test-python without arguments.\n0 passed, 1 failed")
-        failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-        passed = max(result.testsRun - failed - len(result.skipped) - len(result.expectedFailures), 0)
-        print(f"{passed} passed, {failed} failed", flush=True)
-        return result
-
-
-if __name__ == "__main__":
-    unittest.main(testRunner=Runner(stream=sys.stdout, verbosity=2), verbosity=2)

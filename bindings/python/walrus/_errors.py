@@ -147,7 +147,7 @@ class ClosedError(Error, ValueError):
     code = -20
 
 
-class TimeoutError(Error, builtins.TimeoutError):
+class TimeoutError(Error, builtins.TimeoutError):  # type: ignore[misc]  # OSError's errno may be None
     """The time given is over."""
 
     code = -21

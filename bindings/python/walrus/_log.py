@@ -429,14 +429,25 @@ class Log:
         end = self.last_index if last is None else min(as_index(last), self.last_index)
         return self._entries(range(start, end + 1))
 
+    def get_range(
+        self, first: int, last: Optional[int] = None, *, max_bytes: int = 1 << 20, max_count: int = 256
+    ) -> List[Entry]:
+        """The entries from first to last, both included, in one call: not more than max_count, and with not more than
+        max_bytes of payload, but at least one. Raises InvalidError (first above last, max_count 0), and what get does.
+        """
+        start, end = as_index(first), (1 << 64) - 1 if last is None else as_index(last)
+        room = min(as_number(max_count, "max_count"), 1 << 16)
+        entries = (CEntry * max(room, 1))()
+        count = c_size_t()
+        limit = as_number(max_bytes, "max_bytes")
+        self._call(library.walrus_get_range, start, end, limit, entries, room, byref(count))
+        # All of them at once: what a caller abandons half way is given back, too.
+        return [Entry(entry, lent_view(entry)) for entry in entries[: count.value]]
+
     def _entries(self, indexes: range) -> Iterator[Entry]:
         position, end = indexes.start, indexes.stop
         while position < end:
-            chunk = (CEntry * min(end - position, 256))()
-            count = c_size_t()
-            self._call(library.walrus_get_range, position, end - 1, 1 << 20, chunk, len(chunk), byref(count))
-            # All of them at once: what a caller abandons halfway is given back, too.
-            lent = [Entry(entry, lent_view(entry)) for entry in chunk[: count.value]]
+            lent = self.get_range(position, end - 1, max_count=min(end - position, 256))
             position += len(lent)
             yield from lent
 
