@@ -1,4 +1,4 @@
-# test_walrus.py - what walrus.py promises a Python programmer, against the real library
+# test_walrus.py - what the Python binding promises, against the real library
 #
 # Each test is a claim, its docstring says which mistake it would catch. The last
 # class kills a Python host in the middle of its appends and holds the log against a record outside it.
