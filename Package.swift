@@ -25,7 +25,9 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CWalrus", path: "include"),
         .target(
-            name: "CWalrusPlatform", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])],
+            name: "CWalrusPlatform",
+            cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]
+                + (embedded ? [.define("WALRUS_EMBEDDED")] : []),
             linkerSettings: [.linkedLibrary("z")]),
         .target(name: "WalrusCore", dependencies: ["CWalrusPlatform"], swiftSettings: settings),
         .target(

@@ -127,6 +127,12 @@ int32_t wp_random(void *to, size_t size) {
     return 0;
 }
 
+#ifdef WALRUS_EMBEDDED
+/* The embedded runtime asks for it by name, and glibc has it since 2.36 only: without this one the library would not
+ * load on older systems. Hash tables would seed themselves with it; the engine has none. */
+__attribute__((visibility("hidden"))) void arc4random_buf(void *to, size_t size) { (void)wp_random(to, size); }
+#endif
+
 int32_t wp_thread_start(pthread_t *thread, void *(*body)(void *), void *context) {
     sigset_t all, before;
     sigfillset(&all);
