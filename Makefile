@@ -3,11 +3,12 @@
 #   make          build/lib/libwalrus.so, the shipped library
 #   make demo     the main job on a real file, killed half way, from C and from Python
 #   make test     every test
+#   make wheel    the Python package with the library in it, in build/wheel/dist
 #   make bench    a small benchmark against the machine's floor
 #   make format   the toolchain's formatter over all Swift code
 #   make clean
 
-.PHONY: all setup demo test bench format clean
+.PHONY: all setup demo test wheel bench format clean
 
 all: setup
 	scripts/build
@@ -20,6 +21,9 @@ demo: all
 
 test: all
 	scripts/test
+
+wheel: all
+	scripts/wheel
 
 bench: all
 	Benchmarks/run
