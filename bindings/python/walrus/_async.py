@@ -56,17 +56,20 @@ class Completer:
         self.changed = threading.Condition()
         self.pending: Deque[Tuple[int, Callback]] = deque()
         self.thread: Optional[threading.Thread] = None
+        self.idle = False  # the thread waits for something to do
         self.stopped = False
 
     def submit(self, append: Callable[[], int], told: Callback) -> int:
         with self.order:
             index = append()
-            with self.changed:
-                self.pending.append((index, told))
-                if self.thread is None:
-                    self.thread = threading.Thread(target=self._run, name="walrus-completions", daemon=True)
-                    self.thread.start()
-                self.changed.notify()
+            self.pending.append((index, told))
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._run, name="walrus-completions", daemon=True)
+                self.thread.start()
+            # It says that it is idle before it looks at pending for the last time, so one of the two sees the other.
+            elif self.idle:
+                with self.changed:
+                    self.changed.notify()
         return index
 
     def finish(self) -> None:
@@ -85,8 +88,10 @@ class Completer:
     def _run(self) -> None:
         while True:
             with self.changed:
+                self.idle = True
                 while not self.pending and not self.stopped:
                     self.changed.wait()
+                self.idle = False
                 if not self.pending:
                     return
             self._drain()
@@ -99,8 +104,8 @@ class Completer:
             self._tell(told, index, error)
 
     def _outcome(self, index: int) -> Optional[Error]:
-        # close() waits for this thread before it frees the handle.
-        handle = self.state.handle
+        handle = self.state.handle  # close() waits for this thread before it frees it
+        # Asked for each one anew: a truncation may give an index that had been durable to an entry that is not yet.
         if index <= library.walrus_durable_index(handle):
             return None
         while True:
