@@ -197,6 +197,18 @@ class AsyncAppendTests(LogTest):
             log.append_async(b"late")
         self.assertNotIn("walrus-completions", [thread.name for thread in threading.enumerate()])
 
+    def test_ctrl_c_while_close_waits_leaves_the_log_open(self):
+        log = self.open(sync="none")
+        log.append_async(b"1").result(30)
+        with mock.patch.object(threading.Thread, "join", side_effect=KeyboardInterrupt):
+            with self.assertRaises(KeyboardInterrupt):
+                log.close()
+        self.assertFalse(log.closed)
+        for index in range(2, 50):
+            self.assertEqual(log.append_async(b"goes on").result(30), index)
+        log.close()
+        self.assertTrue(log.closed)
+
     def test_shutdown_completes_them_one_way_or_the_other(self):
         log = self.open(sync="none")
         futures = [log.append_async(bytes(100_000)) for _ in range(30)]

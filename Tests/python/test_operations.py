@@ -10,6 +10,7 @@ import threading
 import time
 import unittest
 import warnings
+from unittest import mock
 
 from support import LogTest, needs, payload, walrus
 
@@ -107,6 +108,21 @@ class TransactionTests(LogTest):
         del txn
         gc.collect()
         self.assertEqual((log.txn_count, len(log)), (0, 0))
+
+    def test_ctrl_c_right_after_a_commit(self):
+        """Catches a handle that C has freed, and that its finaliser frees again."""
+        log = self.open()
+        for _ in range(20):
+            txn = log.transaction()
+            txn.append(bytes(1000))
+            with mock.patch("walrus._state.check", side_effect=KeyboardInterrupt):
+                with self.assertRaises(KeyboardInterrupt):
+                    txn.commit()
+            with self.assertRaises(walrus.TxnStateError):
+                txn.append(b"x")
+            txn.rollback()
+            del txn
+        self.assertEqual((len(log), log.txn_count), (20, 0))
 
     def test_those_of_closed_logs_raise(self):
         log = self.open()

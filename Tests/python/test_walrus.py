@@ -24,6 +24,7 @@ import warnings
 import weakref
 import zlib
 from pathlib import Path
+from unittest import mock
 
 from support import ROOT, LogTest, payload, walrus
 
@@ -859,6 +860,13 @@ class CloseTests(LogTest):
         self.run_python(program)
         with walrus.open(self.path) as log:
             self.assertEqual((log[1], log.recovery_report().reason), (b"kept", walrus.Recovery.CLEAN))
+
+    def test_ctrl_c_right_after_open(self):
+        """Catches a log that stays locked although nobody has it."""
+        with mock.patch("walrus._log.check", side_effect=[0, KeyboardInterrupt]):
+            with self.assertRaises(KeyboardInterrupt):
+                walrus.open(self.path, logger=lambda level, message: None)
+        self.open().append(b"x")
 
     def test_a_log_is_neither_copied_nor_pickled(self):
         """Catches two objects that own one handle, and free it twice."""

@@ -74,13 +74,19 @@ class Completer:
 
     def finish(self) -> None:
         """Tells of what is still pending, and ends the thread. No more will be submitted."""
-        with self.changed:
-            self.stopped = True
-            self.changed.notify()
-        if self.thread is threading.current_thread():  # a callback dropped the last reference to the log
-            self._drain()
-        elif self.thread is not None:
-            self.thread.join()
+        thread = self.thread
+        try:
+            with self.changed:
+                self.stopped = True
+                self.changed.notify()
+            if thread is threading.current_thread():  # a callback dropped the last reference to the log
+                self._drain()
+            elif thread is not None:
+                thread.join()
+        except BaseException:  # Ctrl-C: the log stays open, and the thread goes on, or is started anew
+            with self.changed:
+                self.stopped = False
+            raise
 
     def is_current(self) -> bool:
         return self.thread is threading.current_thread()
@@ -93,6 +99,7 @@ class Completer:
                     self.changed.wait()
                 self.idle = False
                 if not self.pending:
+                    self.thread = None
                     return
             self._drain()
 
@@ -135,8 +142,8 @@ class Watch:
         self.lock = threading.Lock()
         self.waiters: "Dict[asyncio.AbstractEventLoop, Set[Waiter]]" = {}
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.fd)
 
     def register(self) -> "Waiter":
         """A future that is done at the next wake; to be called in a loop, and followed by forget."""

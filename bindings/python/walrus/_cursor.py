@@ -1,33 +1,19 @@
 # _cursor.py - positions in a log that move, and following a log
 #
 # SPDX-License-Identifier: MIT
+import asyncio
 import weakref
-from ctypes import byref, c_void_p
-from threading import RLock, get_ident
+from ctypes import byref
+from threading import RLock
 from typing import Any, AsyncIterator, Iterator, Optional
 
-from ._entry import Entry, late, lent_view
+from ._entry import Entry, lent_view
 from ._errors import CaughtUpError, ClosedError, TimeoutError
 from ._ffi import CEntry, as_index, library
-from ._options import logging_threads
-from ._state import State
+from ._state import Owned, State
 
 
-class _Handle:
-    """The C cursor, and the one who frees it."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.handle = c_void_p()
-
-    def free(self) -> None:
-        handle, self.handle = self.handle, c_void_p()
-        if not handle or self.state.forked():  # the child has a copy of the memory, and nothing else of it
-            return
-        if get_ident() in logging_threads:
-            late.append((library.walrus_cursor_close, handle))
-        else:
-            library.walrus_cursor_close(handle)
+RECHECK_SECONDS = 1.0  # in an event loop
 
 
 class Cursor:
@@ -41,10 +27,10 @@ class Cursor:
     def __init__(self, state: State, index: int, flags: int) -> None:
         self._state = state
         self._lock = RLock()  # C wants one thread at a time
-        self._owner = _Handle(state)
-        state.call(library.walrus_cursor_open, as_index(index), flags, byref(self._owner.handle))
+        self._owner = Owned(state, library.walrus_cursor_close)
         self._finalizer = weakref.finalize(self, self._owner.free)
         self._finalizer.atexit = False
+        state.call(library.walrus_cursor_open, as_index(index), flags, byref(self._owner.handle))
 
     def _call(self, function: Any, *arguments: Any) -> int:
         with self._lock:
@@ -129,7 +115,8 @@ class Cursor:
                     try:
                         entry = self.next()  # what came in before the loop was watching
                     except CaughtUpError:
-                        await waiter
+                        # A read-only log's descriptor does not tell that more of what is there is durable now.
+                        await asyncio.wait({waiter}, timeout=RECHECK_SECONDS)
                         continue
                 finally:
                     watch.forget(waiter)

@@ -61,7 +61,11 @@ class Log:
         with Options(options) as settings:
             if state.logger:
                 check(library.walrus_options_set_logger(settings.handle, state.logger, None, log_level))
-            check(library.walrus_open(directory, settings.handle, byref(state.handle)))
+            try:
+                check(library.walrus_open(directory, settings.handle, byref(state.handle)))
+            except BaseException:  # a Ctrl-C that is raised as soon as C is back: the log would stay locked
+                library.walrus_close(state.handle)
+                raise
         self._state = state
         self._finalizer = weakref.finalize(self, close_abandoned, state)
 

@@ -35,6 +35,7 @@ class State:
         self.closing = False
         self.shut_down = False
         self.close_once = threading.Lock()
+        self.freeing = threading.RLock()  # held while C frees what belongs to the log, or the log itself
         self.interrupts = 0
         self.completer = Completer(self)
         self.watch: Optional[Watch] = None
@@ -119,19 +120,38 @@ class State:
         try:
             while self.active and not self.forked():
                 time.sleep(0.0002)
-        except BaseException:
+            if not self.forked():
+                self.completer.finish()
+        except BaseException:  # Ctrl-C: the log is open as before
             self.closing = False
             self.close_once.release()
             raise
-        forked = self.forked()
-        if not forked:
-            self.completer.finish()
-        handle, self.handle = self.handle, c_void_p()
-        code = library.walrus_close(handle)
-        if self.watch is not None and not forked:
+        with self.freeing:
+            handle, self.handle = self.handle, c_void_p()
+            code = library.walrus_close(handle)
+        if self.watch is not None and not self.forked():
             self.watch.wake()
         if code != ForkedError.code:
             check(code)
+
+
+class Owned:
+    """The handle of a cursor or a transaction, and who frees it."""
+
+    def __init__(self, state: State, function: Any) -> None:
+        self.state = state
+        self.function = function
+        self.handle = c_void_p()
+
+    def free(self) -> None:
+        handle, self.handle = self.handle, c_void_p()
+        if not handle or self.state.forked():  # the child has a copy of the memory, and nothing else of it
+            return
+        if get_ident() in logging_threads:
+            late.append((self.function, handle))
+            return
+        with self.state.freeing:  # not while another thread closes the log
+            self.function(handle)
 
 
 def close_abandoned(state: State) -> None:

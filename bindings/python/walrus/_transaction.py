@@ -4,16 +4,15 @@
 import enum
 import math
 import weakref
-from ctypes import byref, c_uint64, c_void_p
-from threading import RLock, get_ident
+from ctypes import byref, c_uint64
+from threading import RLock
 from types import TracebackType
 from typing import Any, Optional, Type
 
-from ._entry import Record, fill, late
-from ._errors import CanceledError, TxnStateError
+from ._entry import Record, fill
+from ._errors import CanceledError, Error, TxnStateError
 from ._ffi import BytesLike, CRecord, as_flags, library, milliseconds
-from ._options import logging_threads
-from ._state import State
+from ._state import Owned, State
 
 
 class TxnState(enum.IntEnum):
@@ -22,23 +21,6 @@ class TxnState(enum.IntEnum):
     OPEN = 1  # takes entries
     EXPIRED = 2  # its time was over; roll it back
     COMMITTED = 3  # its entries are in the log
-
-
-class _Handle:
-    """The C transaction, and the one who frees it."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.handle = c_void_p()
-
-    def free(self) -> int:
-        handle, self.handle = self.handle, c_void_p()
-        if not handle or self.state.forked():  # the child has a copy of the memory, and nothing else of it
-            return 0
-        if get_ident() in logging_threads:
-            late.append((library.walrus_txn_rollback, handle))
-            return 0
-        return int(library.walrus_txn_rollback(handle))
 
 
 class Transaction:
@@ -51,25 +33,25 @@ class Transaction:
     def __init__(self, state: State, timeout: Optional[float]) -> None:
         self._state = state
         self._lock = RLock()  # C wants one thread at a time
-        self._owner = _Handle(state)
+        self._owner = Owned(state, library.walrus_txn_rollback)
         self._indexes: Optional[range] = None
         timeout_ms = 0 if timeout is None else -1 if timeout == math.inf else max(milliseconds(timeout), 1)
-        state.call(library.walrus_txn_begin, timeout_ms, byref(self._owner.handle))
         self._finalizer = weakref.finalize(self, self._owner.free)
         self._finalizer.atexit = False
+        state.call(library.walrus_txn_begin, timeout_ms, byref(self._owner.handle))
 
-    def _call(self, function: Any, *arguments: Any) -> int:
-        if not self._owner.handle:
+    def _call(self, owner: Owned, function: Any, *arguments: Any) -> int:
+        if not owner.handle:
             done = "rolled back" if self._indexes is None else "committed"
             raise TxnStateError(f"the transaction was {done}: begin another one with Log.transaction")
-        return self._state.call_on(self._owner, function, *arguments)
+        return self._state.call_on(owner, function, *arguments)
 
     def append(self, data: BytesLike, *, index: int = 0, term: int = 0, timestamp_ns: int = 0) -> None:
         """Stages an entry. Raises TxnFullError, TxnExpiredError, TooLargeError: the transaction stays as it was."""
         record = CRecord()
         fill(record, Record(data, index, term, timestamp_ns))
         with self._lock:
-            self._call(library.walrus_txn_append, byref(record))
+            self._call(self._owner, library.walrus_txn_append, byref(record))
 
     def commit(self, *, sync: Optional[str] = None) -> range:
         """Appends what was staged as one batch; returns the indexes.
@@ -81,14 +63,19 @@ class Transaction:
         first, count = c_uint64(), c_uint64()
         flags = as_flags(sync)
         with self._lock:
+            # Success frees the handle. So it is given away first: a Ctrl-C that is raised as soon as C is back leaves
+            # nothing here that could be freed again.
+            owner = self._owner
+            given = Owned(self._state, None)
+            given.handle, owner.handle = owner.handle, given.handle
             try:
-                self._call(library.walrus_txn_commit, flags, byref(first), byref(count))
-                self._owner.handle = c_void_p()  # success has freed it
-            except CanceledError:
-                self._indexes = range(first.value, first.value + count.value)
+                self._call(given, library.walrus_txn_commit, flags, byref(first), byref(count))
+            except Error as error:
+                owner.handle = given.handle
+                if isinstance(error, CanceledError):
+                    self._indexes = range(first.value, first.value + count.value)
                 raise
             self._indexes = range(first.value, first.value + count.value)
-            self._finalizer.detach()
         self._state.appended()
         return self._indexes
 
@@ -108,7 +95,7 @@ class Transaction:
         with self._lock:
             if not self._owner.handle and self._indexes is not None:
                 return TxnState.COMMITTED
-            return TxnState(self._call(library.walrus_txn_state))
+            return TxnState(self._call(self._owner, library.walrus_txn_state))
 
     def __enter__(self) -> "Transaction":
         return self
