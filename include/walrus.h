@@ -14,12 +14,14 @@
  *
  * Rules that hold for every function, unless its comment says otherwise:
  *
- *   Results   int32_t: WALRUS_OK (0) or a negative WALRUS_E_*. Outputs are written only on success; a
- *             required size is the exception and says so. walrus_last_error tells the details of
- *             this thread's last failure; success leaves it alone.
+ *   Results   int32_t: WALRUS_OK (0) or a negative WALRUS_E_*. Outputs are written only on success; where
+ *             that is not so (a required size, an entry that is zeroed), the comment says it. walrus_last_error
+ *             tells the details of this thread's last failure; success leaves it alone. errno means nothing.
  *   NULL      for a required pointer is WALRUS_E_INVALID, never a crash. Closing, freeing or releasing
  *             NULL is a no-op. Functions that return uint64_t answer 0 for a NULL log, after
- *             walrus_shutdown and in a forked child.
+ *             walrus_shutdown and in a forked child. Flags that are not listed are INVALID, too.
+ *   Structs   that begin with struct_size have it set by the caller, to the size that it knows. The library
+ *             writes no further, and leaves alone what it is too old to know: zero the struct before.
  *   Threads   a walrus_t may be used from any number of threads at once. An options handle, a cursor and a
  *             transaction belong to one thread at a time.
  *   Waiting   timeouts are milliseconds: negative waits for ever, 0 polls. walrus_interrupt ends waits.
@@ -33,7 +35,8 @@
  *   Callbacks are optional, are handed the caller's ctx, and must not unwind or longjmp through the library.
  *             Visitors run on the calling thread and may call anything on the same log but walrus_close.
  *             A walrus_done_fn may call what does not wait. A walrus_log_fn may call nothing that takes the
- *             same log. What they may not call answers BUSY.
+ *             same log. What they may not call answers BUSY and has done nothing. Releasing entries and closing
+ *             cursors is allowed in all of them, and so is any call on another log.
  *
  * Any function that takes a log may return, besides the errors that it lists: WALRUS_E_INVALID,
  * WALRUS_E_CLOSED (after walrus_shutdown), WALRUS_E_FORKED, WALRUS_E_BUSY (from inside a callback that may not
@@ -122,7 +125,8 @@ typedef struct walrus_error {
     uint64_t offset;        /* bytes from the start of the file concerned, or 0                     */
     char path[512];         /* the file or directory concerned; "" if none. NUL-terminated, cut at
                                the front if it is longer                                            */
-    char message[512];      /* a sentence that a person can act on. NUL-terminated UTF-8            */
+    char message[512];      /* a sentence that a person can act on. NUL-terminated; UTF-8, if the
+                               path in it is                                                        */
 } walrus_error_t;
 
 /* The name of a code and what it means, as in "WALRUS_E_TORN: ...". Unknown codes have a text, too.
@@ -260,7 +264,8 @@ enum {
 typedef void (*walrus_log_fn)(void *ctx, int32_t level, const char *message);
 
 /* Sets the logger; messages with a level above the given one are not made. fn NULL: none (the default).
- * ctx must stay valid until walrus_close. Errors: INVALID (level not 1 to 4). Since 0.1. */
+ * fn and ctx must stay valid until walrus_close has returned, or walrus_open has failed.
+ * Errors: INVALID (level not 1 to 4). Since 0.1. */
 WALRUS_API int32_t walrus_options_set_logger(walrus_options_t *options, walrus_log_fn fn, void *ctx, int32_t level);
 
 /* ---- Open and close ------------------------------------------------------------------------ */
@@ -283,9 +288,12 @@ WALRUS_API int32_t walrus_open(const char *dir, const walrus_options_t *options,
 WALRUS_API int32_t walrus_shutdown(walrus_t *log);
 
 /* Writes and syncs what is not yet durable, marks the log as cleanly closed, and frees the handle, whatever
- * the result. No other call on the log may be in flight or follow (walrus_shutdown first makes sure that
- * none lasts). Entries lent by walrus_get stay valid until they are released.
- * Errors: IO, NO_SPACE, POISONED (what was not durable may be lost; the next open tells). Since 0.1. */
+ * the result, but for BUSY. No other call on the log may be in flight or follow (walrus_shutdown first makes
+ * sure that none lasts). Every walrus_done_fn that is still due is called before it returns, and no callback
+ * afterwards; what they call on the log may answer CLOSED by then. Entries lent by walrus_get stay valid
+ * until they are released.
+ * Errors: IO, NO_SPACE, POISONED (what was not durable may be lost; the next open tells), BUSY (inside one of
+ * the log's callbacks; the log stays open). Since 0.1. */
 WALRUS_API int32_t walrus_close(walrus_t *log);
 
 /* Why recovery cut the tail, in walrus_recovery_report_t.reason. */
@@ -352,7 +360,7 @@ WALRUS_API int32_t walrus_append_batch(walrus_t *log, const walrus_record_t *rec
 /* Appends count records, given as one run of bytes and their sizes, as one batch: a call that is cheap to make from
  * languages in which an array of structs is not. The sizes add up to the bytes at data. All get the term given and
  * the time now. *first_index (may be NULL) gets the first one's index.
- * Errors: as walrus_append_batch. Any thread; since 0.1. */
+ * Errors: as walrus_append_batch. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_append_packed(walrus_t *log, const void *data, const uint32_t *sizes, size_t count,
                                         uint64_t term, uint32_t flags, uint64_t *first_index);
 
@@ -360,7 +368,8 @@ WALRUS_API int32_t walrus_append_packed(walrus_t *log, const void *data, const u
  * CLOSED (walrus_shutdown came first; the entry is in the log, and walrus_close makes it durable). Called once
  * for each append that was accepted, in the order of their indexes, on the log's completion thread and nowhere else, with no
  * lock held. It may call whatever does not wait, walrus_append_async on the same log among it; calls that would
- * wait answer BUSY. A truncation that dropped the entry completes it with WALRUS_OK. */
+ * wait answer BUSY. A truncation that dropped the entry completes it with WALRUS_OK. Once it has returned, the library
+ * is done with it and its ctx. */
 typedef void (*walrus_done_fn)(void *ctx, uint64_t index, int32_t status);
 
 /* Appends a record as walrus_append_record does, but does not wait for it to become durable, which a thread of the
@@ -397,8 +406,8 @@ WALRUS_API int32_t walrus_notify_fd(walrus_t *log, int *fd);
 
 /* Ends every wait on the log that began before this call: durable appends, walrus_sync, walrus_wait_durable, walrus_cursor_wait
  * and walrus_append_async return CANCELED, unless they are just about to return something else. A thread that is inside the
- * system's sync itself finishes it first. An append that answers CANCELED has written its index and is in the log; it becomes
- * durable with the next sync. Any thread; since 0.2. */
+ * system's sync itself finishes it first. A durable append that answers CANCELED has written its index and is in the log, and
+ * becomes durable with the next sync; an asynchronous one, which waited for room, is not in the log. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_interrupt(walrus_t *log);
 
 /* ---- Read ---------------------------------------------------------------------------------- */
@@ -448,7 +457,7 @@ WALRUS_API int32_t walrus_scan(walrus_t *log, uint64_t first, uint64_t last, wal
 WALRUS_API int32_t walrus_get_range(walrus_t *log, uint64_t first, uint64_t last, size_t max_bytes,
                                     walrus_entry_t *entries, size_t capacity, size_t *count);
 
-/* Releases count entries. Since 0.1. */
+/* Releases count entries. NULL is a no-op. Since 0.1. */
 WALRUS_API void walrus_entries_release(walrus_entry_t *entries, size_t count);
 
 /* Copies up to max_count entries from first on into buffer, one behind the other, and their sizes into sizes, which has room
@@ -504,7 +513,8 @@ WALRUS_API int32_t walrus_cursor_prev(walrus_cursor_t *cursor, walrus_entry_t *e
 /* Moves the cursor, as walrus_cursor_open places it. On failure it stays. Errors: NOT_FOUND, COMPACTED. Since 0.2. */
 WALRUS_API int32_t walrus_cursor_seek(walrus_cursor_t *cursor, uint64_t index);
 
-/* The index that walrus_cursor_next would read, or 0 for NULL: kept by the caller, it is where to go on after a restart. Since 0.2. */
+/* The index that walrus_cursor_next would read, or 0 for NULL: kept by the caller, it is where to go on after a
+ * restart. Asks nothing of the log, so it answers after walrus_shutdown and walrus_close and in a forked child, too. Since 0.2. */
 WALRUS_API uint64_t walrus_cursor_position(const walrus_cursor_t *cursor);
 
 /* Waits until walrus_cursor_next has something else to say than CAUGHT_UP. Does not spin.
