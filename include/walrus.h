@@ -366,21 +366,22 @@ WALRUS_API int32_t walrus_append_packed(walrus_t *log, const void *data, const u
 
 /* Is told that an asynchronous append is durable (status WALRUS_OK), or why that is not known: IO, POISONED, or
  * CLOSED (walrus_shutdown came first; the entry is in the log, and walrus_close makes it durable). Called once
- * for each append that was accepted, in the order of their indexes, on the log's completion thread and nowhere else, with no
- * lock held. It may call whatever does not wait, walrus_append_async on the same log among it; calls that would
- * wait answer BUSY. A truncation that dropped the entry completes it with WALRUS_OK. Once it has returned, the library
- * is done with it and its ctx. */
+ * for each append that was accepted, in the order of their indexes, on the log's completion thread and nowhere
+ * else, with no lock held. It may call whatever does not wait, walrus_append_async on the same log among it;
+ * calls that would wait answer BUSY. A truncation that dropped the entry completes it with WALRUS_OK. Once it
+ * has returned, the library is done with it and its ctx. */
 typedef void (*walrus_done_fn)(void *ctx, uint64_t index, int32_t status);
 
-/* Appends a record as walrus_append_record does, but does not wait for it to become durable, which a thread of the
- * library sees to at once, whatever sync says: many of them share a sync. done (may be NULL) is told. For runtimes that
- * cannot take calls on foreign threads: done NULL, then walrus_wait_durable or walrus_notify_fd.
- * Waits only while async_max_bytes are outstanding; a single larger entry passes alone. flags: 0 or WALRUS_DURABLE.
- * *index (may be NULL) gets the entry's index, also before done may be called.
- * Errors: as walrus_append_record, and BUSY (inside done, where it would have to wait), CANCELED (interrupted while it waited).
- * On any error the entry is not in the log, or for IO and POISONED may be, and done is not called. Since 0.2. */
-WALRUS_API int32_t walrus_append_async(walrus_t *log, const walrus_record_t *record, uint32_t flags, walrus_done_fn done,
-                                       void *ctx, uint64_t *index);
+/* Appends a record as walrus_append_record does, but does not wait for it to become durable, which a thread of
+ * the library sees to at once, whatever sync says: many of them share a sync. done (may be NULL) is told. For
+ * runtimes that cannot take calls on foreign threads: done NULL, then walrus_wait_durable or walrus_notify_fd.
+ * Waits only while async_max_bytes are outstanding; a single larger entry passes alone. flags: 0 or
+ * WALRUS_DURABLE. *index (may be NULL) gets the entry's index, also before done may be called.
+ * Errors: as walrus_append_record, and BUSY (inside done, where it would have to wait), CANCELED (interrupted
+ * while it waited). On any error the entry is not in the log, or for IO and POISONED may be, and done is not
+ * called. Since 0.2. */
+WALRUS_API int32_t walrus_append_async(walrus_t *log, const walrus_record_t *record, uint32_t flags,
+                                       walrus_done_fn done, void *ctx, uint64_t *index);
 
 /* ---- Durability ---------------------------------------------------------------------------- */
 
@@ -391,23 +392,26 @@ WALRUS_API int32_t walrus_sync(walrus_t *log);
 /* The highest index that is known to be on stable storage, or 0. Never waits. Since 0.1. */
 WALRUS_API uint64_t walrus_durable_index(walrus_t *log);
 
-/* Waits until the entry at index is durable. With sync=interval, and after walrus_append_async, the background is about to
- * make it so; otherwise the background is asked to. timeout_ms 0 asks for nothing and tells at once.
- * Errors: NOT_FOUND (above the last index; truncated away meanwhile), TIMEOUT, CANCELED (walrus_interrupt), IO, POISONED. On a
- * read-only handle it waits until the writer has said so: see there. Any thread; since 0.2. */
+/* Waits until the entry at index is durable. With sync=interval, and after walrus_append_async, the background
+ * is about to make it so; otherwise the background is asked to. timeout_ms 0 asks for nothing and tells at
+ * once.
+ * Errors: NOT_FOUND (above the last index; truncated away meanwhile), TIMEOUT, CANCELED (walrus_interrupt), IO,
+ * POISONED. On a read-only handle it waits until the writer has said so: see there. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_wait_durable(walrus_t *log, uint64_t index, int64_t timeout_ms);
 
-/* A descriptor that becomes readable whenever the durable index has moved since it was last read; on a read-only
- * handle, the last index. For poll, epoll, select and event loops. One for each log, the same at each call, nonblocking, owned
- * by the log until walrus_close: do not close it. Reading 8 bytes clears it; moves in between count as one, so look at
- * walrus_durable_index after each. Made at the first call, when it is not readable yet; also readable once after walrus_shutdown.
+/* A descriptor that becomes readable whenever the durable index has moved since it was last read; on a
+ * read-only handle, the last index. For poll, epoll, select and event loops. One for each log, the same at each
+ * call, nonblocking, owned by the log until walrus_close: do not close it. Reading 8 bytes clears it; moves in
+ * between count as one, so look at walrus_durable_index after each. Made at the first call, when it is not
+ * readable yet; also readable once after walrus_shutdown.
  * Errors: IO (no more descriptors), NO_MEMORY. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_notify_fd(walrus_t *log, int *fd);
 
-/* Ends every wait on the log that began before this call: durable appends, walrus_sync, walrus_wait_durable, walrus_cursor_wait
- * and walrus_append_async return CANCELED, unless they are just about to return something else. A thread that is inside the
- * system's sync itself finishes it first. A durable append that answers CANCELED has written its index and is in the log, and
- * becomes durable with the next sync; an asynchronous one, which waited for room, is not in the log. Any thread; since 0.2. */
+/* Ends every wait on the log that began before this call: durable appends, walrus_sync, walrus_wait_durable,
+ * walrus_cursor_wait and walrus_append_async return CANCELED, unless they are just about to return something
+ * else. A thread that is inside the system's sync itself finishes it first. A durable append that answers
+ * CANCELED has written its index and is in the log, and becomes durable with the next sync; an asynchronous
+ * one, which waited for room, is not in the log. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_interrupt(walrus_t *log);
 
 /* ---- Read ---------------------------------------------------------------------------------- */
@@ -460,37 +464,41 @@ WALRUS_API int32_t walrus_get_range(walrus_t *log, uint64_t first, uint64_t last
 /* Releases count entries. NULL is a no-op. Since 0.1. */
 WALRUS_API void walrus_entries_release(walrus_entry_t *entries, size_t count);
 
-/* Copies up to max_count entries from first on into buffer, one behind the other, and their sizes into sizes, which has room
- * for max_count; *count gets how many. Stops where the next one does not fit, and at the last index.
- * Errors: INVALID (max_count 0), TOO_SMALL (not even the first one fits; its size is then in sizes[0]), and those of
- * walrus_get. Any thread; since 0.2. */
+/* Copies up to max_count entries from first on into buffer, one behind the other, and their sizes into sizes,
+ * which has room for max_count; *count gets how many. Stops where the next one does not fit, and at the last
+ * index.
+ * Errors: INVALID (max_count 0), TOO_SMALL (not even the first one fits; its size is then in sizes[0]), and
+ * those of walrus_get. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_read_packed(walrus_t *log, uint64_t first, size_t max_count, void *buffer, size_t capacity,
                                       uint32_t *sizes, size_t *count);
 
 /* The term of the entry at index, without reading its payload. Errors: as walrus_get. Since 0.1. */
 WALRUS_API int32_t walrus_term(walrus_t *log, uint64_t index, uint64_t *term);
 
-/* The highest index whose entry has this term. In a log whose terms never fall this takes O(log n); each place where they
- * fall costs one more search. Errors: NOT_FOUND (no entry has it), CORRUPT, IO, NO_MEMORY. Any thread; since 0.2. */
+/* The highest index whose entry has this term. In a log whose terms never fall this takes O(log n); each place
+ * where they fall costs one more search. Errors: NOT_FOUND (no entry has it), CORRUPT, IO, NO_MEMORY. Any
+ * thread; since 0.2. */
 WALRUS_API int32_t walrus_last_index_of_term(walrus_t *log, uint64_t term, uint64_t *index);
 
-/* The first index that holds an entry of this time or a later one, or an entry that comes after such a one: the first at which
- * the running maximum of the timestamps, dropped entries included, reaches timestamp_ns. O(log n), through the
- * footers. Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY. Any thread; since 0.2. */
+/* The first index that holds an entry of this time or a later one, or an entry that comes after such a one: the
+ * first at which the running maximum of the timestamps, dropped entries included, reaches timestamp_ns.
+ * O(log n), through the footers. Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY. Any
+ * thread; since 0.2. */
 WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_t *index);
 
 /* ---- Read-only handles -----------------------------------------------------------------------
- * A log that was opened with read_only follows a writer in another process, which knows nothing of it: new entries,
- * rotation, truncation and retention are seen without reopening. Every call looks anew where that matters. What is seen is whole
- * entries and whole batches that the writer has handed to the system; what still waits in the buffer of a sync=none
- * writer is not there yet. walrus_durable_index is what the writer has last written down of it, which lags behind what the writer
- * itself knows until it writes on. Entries are copies. An unfinished tail is simply not there yet, never CORRUPT.
- * Writing functions answer READ_ONLY. */
+ * A log that was opened with read_only follows a writer in another process, which knows nothing of it: new
+ * entries, rotation, truncation and retention are seen without reopening. Every call looks anew where that
+ * matters. What is seen is whole entries and whole batches that the writer has handed to the system; what still
+ * waits in the buffer of a sync=none writer is not there yet. walrus_durable_index is what the writer has last
+ * written down of it, which lags behind what the writer itself knows until it writes on. Entries are copies. An
+ * unfinished tail is simply not there yet, never CORRUPT. Writing functions answer READ_ONLY. */
 
 /* ---- Cursors -------------------------------------------------------------------------------
- * A cursor stands between two entries: walrus_cursor_next reads the one behind it and steps over it, walrus_cursor_prev the one
- * before it. Where the log is truncated below a cursor, by whatever thread or process, the cursor goes back to the cut, so that
- * following a log shows what was appended in place of the dropped entries, too. A cursor belongs to one thread at a time. */
+ * A cursor stands between two entries: walrus_cursor_next reads the one behind it and steps over it,
+ * walrus_cursor_prev the one before it. Where the log is truncated below a cursor, by whatever thread or
+ * process, the cursor goes back to the cut, so that following a log shows what was appended in place of the
+ * dropped entries, too. A cursor belongs to one thread at a time. */
 
 /* For walrus_cursor_open: only entries that are durable; behind them the cursor is CAUGHT_UP. */
 #define WALRUS_DURABLE_ONLY UINT32_C(1)
@@ -500,21 +508,23 @@ WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_
  * COMPACTED (below the first), NO_MEMORY. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_cursor_open(walrus_t *log, uint64_t index, uint32_t flags, walrus_cursor_t **cursor);
 
-/* Reads the entry behind the cursor, as walrus_get does, and steps over it. On failure the cursor stays and *entry is zeroed.
- * Errors: CAUGHT_UP (no entry there yet), COMPACTED (it was truncated away at the front: seek to walrus_first_index), and
- * CORRUPT, IO, NO_MEMORY, POISONED. Since 0.2. */
+/* Reads the entry behind the cursor, as walrus_get does, and steps over it. On failure the cursor stays and
+ * *entry is zeroed.
+ * Errors: CAUGHT_UP (no entry there yet), COMPACTED (it was truncated away at the front: seek to
+ * walrus_first_index), and CORRUPT, IO, NO_MEMORY, POISONED. Since 0.2. */
 WALRUS_API int32_t walrus_cursor_next(walrus_cursor_t *cursor, walrus_entry_t *entry);
 
 /* Reads the entry before the cursor and steps back over it.
- * Errors: NOT_FOUND (the cursor stands before the first entry of a log that never dropped one, or of an empty log), COMPACTED (the one
- * before it was truncated away), and CORRUPT, IO, NO_MEMORY, POISONED. Since 0.2. */
+ * Errors: NOT_FOUND (the cursor stands before the first entry of a log that never dropped one, or of an empty
+ * log), COMPACTED (the one before it was truncated away), and CORRUPT, IO, NO_MEMORY, POISONED. Since 0.2. */
 WALRUS_API int32_t walrus_cursor_prev(walrus_cursor_t *cursor, walrus_entry_t *entry);
 
 /* Moves the cursor, as walrus_cursor_open places it. On failure it stays. Errors: NOT_FOUND, COMPACTED. Since 0.2. */
 WALRUS_API int32_t walrus_cursor_seek(walrus_cursor_t *cursor, uint64_t index);
 
 /* The index that walrus_cursor_next would read, or 0 for NULL: kept by the caller, it is where to go on after a
- * restart. Asks nothing of the log, so it answers after walrus_shutdown and walrus_close and in a forked child, too. Since 0.2. */
+ * restart. Asks nothing of the log, so it answers after walrus_shutdown and walrus_close and in a forked child,
+ * too. Since 0.2. */
 WALRUS_API uint64_t walrus_cursor_position(const walrus_cursor_t *cursor);
 
 /* Waits until walrus_cursor_next has something else to say than CAUGHT_UP. Does not spin.
@@ -542,18 +552,20 @@ WALRUS_API int32_t walrus_truncate_front(walrus_t *log, uint64_t index);
  * Errors: INVALID (next_index is 0 or too large), IO, NO_MEMORY, READ_ONLY, POISONED. Any thread; since 0.1. */
 WALRUS_API int32_t walrus_reset(walrus_t *log, uint64_t next_index);
 
-/* Drops every entry from from_index on and appends count records in their place, as one step: after a crash at any moment the
- * log has all of the old suffix or all of the new one. For Raft followers whose suffix conflicts with the leader's.
- * from_index: from the first index (or, in an empty log, the next one) to the next index. Records that name an index must name
- * the one they will get. count 0 only truncates. flags: 0 or WALRUS_DURABLE; it is always durable on return.
- * Errors: NOT_FOUND (above the next index), COMPACTED (below the first), those of walrus_append_batch (the log is as it was, but for IO
- * and POISONED), NO_SPACE. Any thread; since 0.2. */
-WALRUS_API int32_t walrus_replace_suffix(walrus_t *log, uint64_t from_index, const walrus_record_t *records, size_t count,
-                                         uint32_t flags);
+/* Drops every entry from from_index on and appends count records in their place, as one step: after a crash at
+ * any moment the log has all of the old suffix or all of the new one. For Raft followers whose suffix conflicts
+ * with the leader's. from_index: from the first index (or, in an empty log, the next one) to the next index.
+ * Records that name an index must name the one they will get. count 0 only truncates. flags: 0 or
+ * WALRUS_DURABLE; it is always durable on return.
+ * Errors: NOT_FOUND (above the next index), COMPACTED (below the first), those of walrus_append_batch (the log
+ * is as it was, but for IO and POISONED), NO_SPACE. Any thread; since 0.2. */
+WALRUS_API int32_t walrus_replace_suffix(walrus_t *log, uint64_t from_index, const walrus_record_t *records,
+                                         size_t count, uint32_t flags);
 
 /* ---- Transactions --------------------------------------------------------------------------
- * A transaction stages entries in memory and appends them as one batch. Any number may be open at once. One that is not committed
- * or rolled back in time expires without anyone asking: its memory is freed, its handle is not. */
+ * A transaction stages entries in memory and appends them as one batch. Any number may be open at once. One
+ * that is not committed or rolled back in time expires without anyone asking: its memory is freed, its handle
+ * is not. */
 
 /* States of a transaction. */
 enum {
@@ -567,15 +579,18 @@ enum {
  * Errors: READ_ONLY, POISONED, NO_MEMORY. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_txn_begin(walrus_t *log, int64_t timeout_ms, walrus_txn_t **txn);
 
-/* Stages a copy of a record. Errors: TXN_FULL (txn_max_entries), TXN_EXPIRED, TXN_STATE (committed), TOO_LARGE (the entry, or the
- * transaction above 2 GiB), INVALID, NO_MEMORY. The transaction is as it was then. Since 0.2. */
+/* Stages a copy of a record. Errors: TXN_FULL (txn_max_entries), TXN_EXPIRED, TXN_STATE (committed), TOO_LARGE
+ * (the entry, or the transaction above 2 GiB), INVALID, NO_MEMORY. The transaction is as it was then. Since
+ * 0.2. */
 WALRUS_API int32_t walrus_txn_append(walrus_txn_t *txn, const walrus_record_t *record);
 
-/* Appends what was staged as walrus_append_batch does, and frees the handle: on success only. *first_index and *count (may be
- * NULL) tell where it is; an empty transaction commits nothing, *first_index is then the next index.
- * Errors: TXN_EXPIRED, TXN_STATE, and those of walrus_append_batch. After an error the transaction is open as before (after NO_SPACE
- * or OUT_OF_ORDER, say, it can be committed again), unless its entries are in the log and only the wait for them failed, as
- * after CANCELED: then it is COMMITTED, and *first_index and *count were written. A commit under way does not expire. Since 0.2. */
+/* Appends what was staged as walrus_append_batch does, and frees the handle: on success only. *first_index and
+ * *count (may be NULL) tell where it is; an empty transaction commits nothing, *first_index is then the next
+ * index.
+ * Errors: TXN_EXPIRED, TXN_STATE, and those of walrus_append_batch. After an error the transaction is open as
+ * before (after NO_SPACE or OUT_OF_ORDER, say, it can be committed again), unless its entries are in the log
+ * and only the wait for them failed, as after CANCELED: then it is COMMITTED, and *first_index and *count were
+ * written. A commit under way does not expire. Since 0.2. */
 WALRUS_API int32_t walrus_txn_commit(walrus_txn_t *txn, uint32_t flags, uint64_t *first_index, uint64_t *count);
 
 /* Drops what was staged and frees the handle, whatever its state and the result. NULL is a no-op. May come after
@@ -593,37 +608,43 @@ WALRUS_API uint64_t walrus_txn_count(walrus_t *log);
 WALRUS_API int32_t walrus_txn_expire(walrus_t *log, uint64_t *expired);
 
 /* ---- Metadata ------------------------------------------------------------------------------
- * Small values beside the log: a Raft node's term and vote, the position of a snapshot, a checkpoint. They are no entries: no
- * truncation, reset or retention touches them. A key is a string of 1 to 255 bytes that ends in NUL. All keys and
- * values together may take up 64 KiB (16 bytes a pair are added), else TOO_LARGE. */
+ * Small values beside the log: a Raft node's term and vote, the position of a snapshot, a checkpoint. They are
+ * no entries: no truncation, reset or retention touches them. A key is a string of 1 to 255 bytes that ends in
+ * NUL. All keys and values together may take up 64 KiB (16 bytes a pair are added), else TOO_LARGE. */
 
-/* Sets a value of size bytes (0 to 65535; then value may be NULL). Durable on return, whatever sync says, also on a full disk if
- * the values do not grow. Errors: INVALID, TOO_LARGE, NO_SPACE, IO, READ_ONLY, POISONED. Any thread; since 0.2. */
+/* Sets a value of size bytes (0 to 65535; then value may be NULL). Durable on return, whatever sync says, also
+ * on a full disk if the values do not grow. Errors: INVALID, TOO_LARGE, NO_SPACE, IO, READ_ONLY, POISONED. Any
+ * thread; since 0.2. */
 WALRUS_API int32_t walrus_meta_set(walrus_t *log, const char *key, const void *value, size_t size);
 
-/* Copies a value into buffer. *size (may be NULL) gets its size, also when the buffer is too small. buffer may be NULL if capacity
- * is 0. What was staged is seen once it has ridden on an append. Errors: NOT_FOUND (no such key), TOO_SMALL. Since 0.2. */
+/* Copies a value into buffer. *size (may be NULL) gets its size, also when the buffer is too small. buffer may
+ * be NULL if capacity is 0. What was staged is seen once it has ridden on an append. Errors: NOT_FOUND (no such
+ * key), TOO_SMALL. Since 0.2. */
 WALRUS_API int32_t walrus_meta_get(walrus_t *log, const char *key, void *buffer, size_t capacity, size_t *size);
 
-/* Removes a key and its value. Durable on return. Errors: NOT_FOUND (no such key), and as walrus_meta_set. Since 0.2. */
+/* Removes a key and its value. Durable on return. Errors: NOT_FOUND (no such key), and as walrus_meta_set.
+ * Since 0.2. */
 WALRUS_API int32_t walrus_meta_delete(walrus_t *log, const char *key);
 
-/* Is handed each key and value; both live during the call. A value above 0 stops the walk and is returned by it; a negative value
- * is taken as 0. It may call anything on the same log but walrus_close; what it changes does not show in this walk. */
+/* Is handed each key and value; both live during the call. A value above 0 stops the walk and is returned by
+ * it; a negative value is taken as 0. It may call anything on the same log but walrus_close; what it changes
+ * does not show in this walk. */
 typedef int32_t (*walrus_meta_visit_fn)(void *ctx, const char *key, const void *value, size_t size);
 
 /* Calls visit for each key, in order of their bytes, on the calling thread. Errors: INVALID, NO_MEMORY. Since 0.2. */
 WALRUS_API int32_t walrus_meta_each(walrus_t *log, walrus_meta_visit_fn visit, void *ctx);
 
-/* Stages a value to be set together with the next append of whatever kind, batch or transaction: after a crash both are there or
- * none. Staging a key again replaces what was staged. walrus_sync makes a staged value durable without an append;
- * one that is still staged at walrus_close is lost. Errors: INVALID, TOO_LARGE, NO_MEMORY, READ_ONLY, POISONED. Since 0.2. */
+/* Stages a value to be set together with the next append of whatever kind, batch or transaction: after a crash
+ * both are there or none. Staging a key again replaces what was staged. walrus_sync makes a staged value
+ * durable without an append; one that is still staged at walrus_close is lost. Errors: INVALID, TOO_LARGE,
+ * NO_MEMORY, READ_ONLY, POISONED. Since 0.2. */
 WALRUS_API int32_t walrus_meta_stage(walrus_t *log, const char *key, const void *value, size_t size);
 
 /* ---- Operations ---------------------------------------------------------------------------- */
 
-/* Ends the last segment and begins a new one, so that the old one will not change any more. A segment without entries stays as it
- * is. Makes nothing durable by itself. Errors: NO_SPACE, IO, NO_MEMORY, READ_ONLY, POISONED. Any thread; since 0.2. */
+/* Ends the last segment and begins a new one, so that the old one will not change any more. A segment without
+ * entries stays as it is. Makes nothing durable by itself. Errors: NO_SPACE, IO, NO_MEMORY, READ_ONLY,
+ * POISONED. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_rotate(walrus_t *log);
 
 /* What walrus_segments tells of a segment. The library sets struct_size. Grows at the end. */
@@ -639,12 +660,13 @@ typedef struct walrus_segment_info {
     const char *name;           /* of the file in the log's directory; NUL-terminated, lives during the call */
 } walrus_segment_info_t;
 
-/* Is handed each segment. A value above 0 stops the walk and is returned by it; a negative value is taken as 0. It may call anything
- * on the same log but walrus_close. */
+/* Is handed each segment. A value above 0 stops the walk and is returned by it; a negative value is taken as 0.
+ * It may call anything on the same log but walrus_close. */
 typedef int32_t (*walrus_segment_visit_fn)(void *ctx, const walrus_segment_info_t *segment);
 
-/* Calls visit for each segment of the log as it was at the call, oldest first, on the calling thread. Segments that have been dropped
- * meanwhile are left out. Errors: INVALID, IO, CORRUPT, NO_MEMORY. Any thread; since 0.2. */
+/* Calls visit for each segment of the log as it was at the call, oldest first, on the calling thread. Segments
+ * that have been dropped meanwhile are left out. Errors: INVALID, IO, CORRUPT, NO_MEMORY. Any thread; since
+ * 0.2. */
 WALRUS_API int32_t walrus_segments(walrus_t *log, walrus_segment_visit_fn visit, void *ctx);
 
 /* Counts since walrus_open, but for those marked "now". The caller sets struct_size. Grows at the end. */
@@ -687,9 +709,9 @@ typedef struct walrus_stats {
  * Errors: INVALID (struct_size below 8). Any thread; since 0.2. */
 WALRUS_API int32_t walrus_stats(walrus_t *log, walrus_stats_t *stats);
 
-/* The same as text in the Prometheus exposition format, with its NUL, into buffer: walrus_appends_total 17 and so on, the syncs as the
- * histogram walrus_sync_seconds. *size (may be NULL) gets the bytes needed, also when the buffer is too small. buffer may be NULL if
- * capacity is 0. Errors: TOO_SMALL. Since 0.2. */
+/* The same as text in the Prometheus exposition format, with its NUL, into buffer: walrus_appends_total 17 and
+ * so on, the syncs as the histogram walrus_sync_seconds. *size (may be NULL) gets the bytes needed, also when
+ * the buffer is too small. buffer may be NULL if capacity is 0. Errors: TOO_SMALL. Since 0.2. */
 WALRUS_API int32_t walrus_stats_text(walrus_t *log, char *buffer, size_t capacity, size_t *size);
 
 #ifdef __cplusplus
