@@ -12,6 +12,7 @@ import threading
 import time
 import unittest
 import warnings
+from unittest import mock
 
 from support import LogTest, needs, payload, walrus
 
@@ -226,6 +227,13 @@ with walrus.open({path!r}, sync="os", segment_size="4KiB") as log:
 @needs("walrus_notify_fd")
 @needs("walrus_cursor_open")
 class EventLoopTests(LogTest):
+    def setUp(self):
+        super().setUp()
+        # What is not told would be found at the next look. Here it must be told.
+        patched = mock.patch("walrus._cursor.RECHECK_SECONDS", 600)
+        patched.start()
+        self.addCleanup(patched.stop)
+
     def follow(self, log, count, entries, **options):
         async def read():
             with log.cursor(**options) as cursor:
@@ -275,18 +283,40 @@ class EventLoopTests(LogTest):
         self.assertEqual(seen, [b"1", b"2"])
 
     def test_two_loops_in_two_threads(self):
-        """Catches one loop clearing the descriptor that the other one waits for."""
-        log = self.open()
+        """Catches one loop clearing the descriptor that the other one waits for. Of a sync nothing else tells."""
+        log = self.open(sync="none")
         seen = [[], []]
-        run = lambda entries: asyncio.run(asyncio.wait_for(self.follow(log, 50, entries), 30))  # noqa: E731
+        run = lambda entries: asyncio.run(  # noqa: E731
+            asyncio.wait_for(self.follow(log, 30, entries, durable_only=True), 30)
+        )
         threads = [threading.Thread(target=run, args=(entries,)) for entries in seen]
         for thread in threads:
             thread.start()
-        for index in range(50):
-            log.append(b"%d" % index)
+        for count in range(30):
+            deadline = time.monotonic() + 10
+            while log._state.watch is None or len(log._state.watch.waiters) < 2 or min(map(len, seen)) < count:
+                self.assertLess(time.monotonic(), deadline, f"{[len(entries) for entries in seen]} of {count} were seen")
+                time.sleep(0.001)
+            log.append(b"%d" % count)
+            log.sync()
         for thread in threads:
             thread.join(40)
-        self.assertEqual([len(entries) for entries in seen], [50, 50])
+        self.assertEqual(seen, [[b"%d" % n for n in range(30)]] * 2)
+
+    def test_what_comes_while_a_loop_begins_to_watch_is_seen(self):
+        """Catches a cursor that looks, finds nothing, and then waits for what came in between."""
+        log = self.open(sync="none")
+        register = walrus._async.Watch.register
+
+        def append_and_register(watch):
+            log._call(walrus._ffi.library.walrus_append, b"x", 1, None)  # told to nobody
+            return register(watch)
+
+        async def main():
+            with mock.patch.object(walrus._async.Watch, "register", append_and_register):
+                await asyncio.wait_for(self.follow(log, 1, []), 10)
+
+        asyncio.run(main())
 
     def test_a_read_only_log_follows_another_process(self):
         writer = subprocess.Popen(
