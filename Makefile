@@ -4,7 +4,8 @@
 #   make demo     the main job on a real file, killed half way, from C and from Python
 #   make test     every test
 #   make wheel    the Python package with the library in it, in build/wheel/dist
-#   make bench    a small benchmark against the machine's floor
+#   make bench    libwalrus against the machine's floor and against RocksDB, LevelDB, LMDB and SQLite: 10 minutes,
+#                 tables and plots into docs/benchmarks; FORM=short takes under 3 minutes (into build/bench/report)
 #   make format   the toolchain's formatter over all Swift code
 #   make clean
 
@@ -25,8 +26,9 @@ test: all
 wheel: all
 	scripts/wheel
 
+FORM ?= full
 bench: all
-	Benchmarks/run
+	Benchmarks/run --$(FORM)
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests
