@@ -78,6 +78,7 @@ class Begin(NamedTuple):
     highest_time: int
     durable_index: int
     highest_own_time: int
+    rising_from: int
 
 
 class Slot(NamedTuple):
@@ -197,7 +198,7 @@ class Segment:
         self.begin: Optional[Begin] = None
         frame = frame_at(self.data, FIRST_FRAME, self.salt)
         if frame and frame.type == BEGIN and frame.relative_index == 0:
-            self.begin = Begin(*struct.unpack_from("<QQQQQQQqqQq", frame.payload))
+            self.begin = Begin(*struct.unpack_from("<QQQQQQQqqQqQ", frame.payload))
 
     def _read_header(self, uuid: bytes, format: int) -> None:
         header = self.data[:64]
@@ -404,6 +405,28 @@ def side_file(path: str, slot: Slot, segment: Optional[Segment]) -> Tuple[Option
     return SideFile(own_id, clean, descriptor, data), ""
 
 
+# ---- Terms -----------------------------------------------------------------------------------------------
+
+
+class Terms:
+    """Holds what begin frames say of terms that never fall against the entries."""
+
+    def __init__(self) -> None:
+        self.last: Optional[int] = None
+        self.rising_from = 0  # as far as the entries that are there can tell
+
+    def check(self, scan: Scan, found: List[str]) -> None:
+        begin, base = scan.segment.begin, scan.segment.base
+        assert begin
+        falls = self.last is not None and begin.term < self.last
+        if begin.rising_from > base or begin.rising_from and begin.rising_from < (base if falls else self.rising_from):
+            found.append(f"{scan.segment.name}: from where on terms never fall counts for nothing: they do")
+        for entry in scan.entries:
+            if self.last is not None and entry.term < self.last:
+                self.rising_from = entry.index
+            self.last = entry.term
+
+
 # ---- The log ---------------------------------------------------------------------------------------------
 
 
@@ -463,16 +486,29 @@ class Log:
             else:
                 self.segments.append(Segment(self._path(name), slot.uuid, slot.format))
         self._refuse_lost_end()
+        replacement = ""
         while self.segments:
             last = self.segments[-1]
-            if last.begin and last.begin.epoch <= slot.epoch:
-                break
-            if last.begin:
-                self.found.append(f"{last.name}: of an epoch that never came")
-            else:
+            if not last.begin:
                 self._refuse_lost_begin(last)
                 self.found.append(f"{last.name}: not begun")
+            elif not replacement and self._is_unfinished_replacement(last):
+                replacement = last.name
+                self.found.append(f"{last.name}: a replacement that was never finished")
+            elif last.begin.epoch > slot.epoch:
+                raise Damage(f"{last.name}: its epoch never came: walrus.meta is older than the log")
+            else:
+                break
             self.segments.pop()
+
+    def _is_unfinished_replacement(self, segment: Segment) -> bool:
+        """Whether the slots were to make this segment, with what it holds, part of the log and never did."""
+        return (
+            segment.begin.epoch == self.slot.epoch + 1
+            and segment.claim_from(FIRST_FRAME, segment.base) < segment.base
+            and segment.begin.durable_index < segment.base
+            and not os.path.exists(self._path(segment.name[:16] + ".idx"))
+        )
 
     def _refuse_lost_end(self) -> None:
         """The segment that a clean side file belongs to is there."""
@@ -520,8 +556,10 @@ class Log:
     def entries(self) -> Iterator[Entry]:
         """The entries from the first index on. May be called once."""
         self.next_index = max(self.first_index, 1)
+        terms = Terms()
         for number in range(len(self.segments)):
             scan, is_last = self._scan(number)
+            terms.check(scan, self.found)
             yield from (entry for entry in scan.entries if entry.index >= self.first_index)
             self.next_index = max(self.next_index, scan.next_index)
             if is_last:

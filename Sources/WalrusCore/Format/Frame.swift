@@ -122,6 +122,8 @@ struct BeginPayload {
     var highestTime: Int64
     var highestStamp: Int64
     var durableIndex: UInt64
+    /// The terms of the entries from this one on, and then that of the first run, never fall.
+    var risingFrom: UInt64
 
     func encode(to target: MutableBytes) {
         target.zero(0, BeginPayload.size)
@@ -136,11 +138,12 @@ struct BeginPayload {
         target.store64(highestTime, 64)
         target.store64(durableIndex, 72)
         target.store64(highestStamp, 80)
+        target.store64(risingFrom, 88)
     }
 
     init(
         baseIndex: UInt64, epoch: UInt64, predecessor: SegmentEnd, run: Run, highestTime: Int64, highestStamp: Int64,
-        durableIndex: UInt64
+        durableIndex: UInt64, risingFrom: UInt64
     ) {
         self.baseIndex = baseIndex
         self.epoch = epoch
@@ -149,6 +152,7 @@ struct BeginPayload {
         self.highestTime = highestTime
         self.highestStamp = highestStamp
         self.durableIndex = durableIndex
+        self.risingFrom = risingFrom
     }
 
     init?(_ source: Bytes) {
@@ -161,6 +165,9 @@ struct BeginPayload {
         highestTime = source.i64(64)
         durableIndex = source.u64(72)
         highestStamp = source.i64(80)
+        // 0, not known, and what cannot be: the base index is always right.
+        let rising = source.u64(88)
+        risingFrom = rising == 0 ? baseIndex : min(rising, baseIndex)
         guard baseIndex >= 1, baseIndex < .max - UInt64(UInt32.max) else { return nil }
     }
 }

@@ -92,6 +92,18 @@ enum TableRun {
         return Run(relativeIndex: runs.u32(at), term: runs.u64(at &+ 8), timeBase: runs.i64(at &+ 16))
     }
 
+    /// From where on the terms never fall, up to the entries of run `count` - 1. Goes back no further than it has to.
+    static func risingFrom(_ runs: Bytes, upTo count: Int, _ begin: BeginPayload) -> UInt64 {
+        var i = count - 1
+        while i > 0 {
+            if runs.u64(i * size + 8) < runs.u64((i - 1) * size + 8) {
+                return begin.baseIndex + UInt64(runs.u32(i * size))
+            }
+            i -= 1
+        }
+        return begin.risingFrom
+    }
+
     static func encode(_ run: Run, to runs: MutableBytes, _ i: Int) {
         let at = i &* size
         runs.store32(run.relativeIndex, at)

@@ -34,8 +34,7 @@ extension Log {
                     storage.close(spare.file)
                     try storage.remove(.segment(spare.id))
                 }
-                guard let segment = writer.tail.segment, segment.place.isMemory, writer.tail.end.endIndex > segment.baseIndex
-                else { return }
+                guard let segment = writer.tail.segment, segment.place.isMemory else { return }
                 if writer.tail.file.isOpen && writer.tail.isOpen {
                     try storage.truncate(writer.tail.file, to: writer.tail.endOffset)
                 }

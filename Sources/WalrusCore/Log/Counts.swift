@@ -11,6 +11,13 @@ struct WriterCounts {
     var rotations: UInt64 = 0
     var truncations: UInt64 = 0
     var segmentsRemoved: UInt64 = 0
+
+    @inline(__always)
+    mutating func noteAppend(_ count: Int, _ payloadBytes: UInt64) {
+        appends &+= 1
+        entries &+= UInt64(count)
+        bytes &+= payloadBytes
+    }
 }
 
 public struct Counts: Sendable {

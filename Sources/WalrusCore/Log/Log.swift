@@ -66,6 +66,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
         storage.background.attach { unsafe me.takeUnretainedValue().runUpkeep() }
         storage.syncer.attach { unsafe me.takeUnretainedValue().runSyncer() }
         storage.completer.attach { unsafe me.takeUnretainedValue().runCompleter() }
+        if options.hasRetention && !options.readOnly { storage.background.request() }
     }
 
     // ---- Bounds. All answer 0 where there is nothing, after shutdown and in a forked child.

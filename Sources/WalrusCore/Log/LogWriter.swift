@@ -26,6 +26,8 @@ struct LogWriter<S: Storage>: ~Copyable {
     var dropped: CArray<UInt64>
     /// Background work failed: it is tried again once the log has rotated, not at each append.
     var hasUpkeepFailed = false
+    /// The background is to see whether retention drops something.
+    var wantsRetention: Bool
     /// No entry was ever appended: the first one may choose its index.
     var isVirgin: Bool
     var counts = WriterCounts()
@@ -45,27 +47,32 @@ struct LogWriter<S: Storage>: ~Copyable {
         let first = tail.nextIndex
         var bytes: UInt64 = 0
         do throws(LogError) {
-            for i in 0..<records.count {
-                let record = try records.record(i)
-                bytes &+= UInt64(record.payload.count)
-                try tail.put(
-                    record.payload, term: record.term ?? tail.lastTerm, time: record.time, continues: i &+ 1 < records.count,
-                    durableIndex: durableIndex)
-            }
+            bytes = try tail.put(all: records, durableIndex: durableIndex)
         } catch {
             throw WriteFailure(error, isHarmless: false)
         }
         isVirgin = false
-        counts.appends &+= 1
-        counts.entries &+= UInt64(records.count)
-        counts.bytes &+= bytes
+        counts.noteAppend(records.count, bytes)
         return first
     }
 
     /// Checks everything that can be wrong with the records and makes room for them.
     @inline(__always)
     private mutating func admit<R: Records>(_ records: R, durableIndex: UInt64) throws(LogError) {
-        var expected = tail.nextIndex
+        try check(records, from: tail.nextIndex)
+        let needed = try space(for: records, behind: tail.run, term: tail.lastTerm)
+        let end = tail.endOffset &+ needed
+        if tail.isOpen && end <= tail.capacity {
+            try tail.reserve(to: end)
+        } else {
+            try rotate(for: records, durableIndex: durableIndex)
+        }
+    }
+
+    /// Checks sizes and indexes; the first record is to get `next`.
+    @inline(__always)
+    private func check<R: Records>(_ records: R, from next: UInt64) throws(LogError) {
+        var expected = next
         for i in 0..<records.count {
             let record = try records.record(i)
             if record.payload.count > options.maxEntrySize {
@@ -74,13 +81,6 @@ struct LogWriter<S: Storage>: ~Copyable {
             if record.index != 0 && record.index != expected { expected = try firstIndex(record.index, i, expected) }
             guard expected < .max - 1 else { throw LogError(.tooLarge, "the log has no more indexes") }
             expected &+= 1
-        }
-        let needed = try space(for: records, behind: tail.run, term: tail.lastTerm)
-        let end = tail.endOffset &+ needed
-        if tail.isOpen && end <= tail.capacity {
-            try tail.reserve(to: end)
-        } else {
-            try rotate(for: records, durableIndex: durableIndex)
         }
     }
 
@@ -134,53 +134,58 @@ struct LogWriter<S: Storage>: ~Copyable {
     @inline(never)
     private mutating func rotate<R: Records>(for records: R, durableIndex: UInt64) throws(LogError) {
         let first = try records.record(0)
-        let time = first.time ?? tail.stamp()
-        let baseIndex = isVirgin && first.index != 0 ? first.index : tail.nextIndex
-        let run = Run(relativeIndex: 0, term: first.term ?? tail.lastTerm, around: time)
+        let run = Run(relativeIndex: 0, term: first.term ?? tail.lastTerm, around: first.time ?? tail.stamp())
         let needed = try space(for: records, behind: run, term: run.term)
-        try segments.reserveSlot()
-        try unsynced.reserve(1)
-        try tail.flush()
-        let begin = BeginPayload(
-            baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end,
-            run: run, highestTime: tail.highestTime,
-            highestStamp: tail.highestStamp, durableIndex: durableIndex)
-        let capacity = max(options.capacity, SegmentHead.end + needed)
-        let least = (SegmentHead.end + needed + 4095) & ~4095
-        let wanted = options.preallocate ? max(least, min(SegmentHeader.firstFrame + TailWriter<S>.firstStep, capacity)) : least
-        var prepared = try stock.take(reservedEnd: wanted)
-        var isUsed = false
-        defer { if !isUsed { stock.putBack(prepared) } }
-        if prepared.reservedEnd < least {
-            do throws(LogError) {
-                try storage.claim(prepared.file, from: prepared.reservedEnd, to: least)
-            } catch { throw error.located(in: .segment(prepared.id)) }
-            prepared.reservedEnd = least
-        }
-        let segment = try makeSegment(prepared, begin, capacity: capacity)
-        isUsed = true
-        stock.begun()
-        hasUpkeepFailed = false
-        finishTail()
-        let slot = SegmentSlot(id: prepared.id, baseIndex: baseIndex, segment: segment)
-        if let old = try segments.append(slot, detaching: tail.segment?.id) {
-            // Its sync is left to whoever syncs next.
-            if tail.file.isOpen {
-                try unsynced.append(UnsyncedSegment(segment: old, file: tail.file, endIndex: tail.nextIndex))
-            } else {
-                storage.close(old.release())
-            }
-        }
-        options.diagnostics.log(.debug) {
-            $0.add("rotated to ")
-            $0.add(.segment(prepared.id))
-            $0.add(" at index ")
-            $0.add(baseIndex)
-        }
-        try tail.begin(segment, file: prepared.file, capacity: capacity, reservedEnd: prepared.reservedEnd)
+        let baseIndex = isVirgin && first.index != 0 ? first.index : tail.nextIndex
+        try rotate(at: baseIndex, run, needed: needed, durableIndex: durableIndex)
     }
 
-    private func makeSegment(_ prepared: PreparedSegment, _ begin: BeginPayload, capacity: UInt64) throws(LogError) -> SegmentRef
+    /// Begins a new segment that has no entry yet, so that the old one will not change any more.
+    mutating func rotate(durableIndex: UInt64) throws(LogError) {
+        let run = Run(relativeIndex: 0, term: tail.lastTerm, around: tail.stamp())
+        try rotate(at: tail.nextIndex, run, needed: 0, durableIndex: durableIndex)
+        try tail.flush()
+    }
+
+    private mutating func rotate(at baseIndex: UInt64, _ run: Run, needed: UInt64, durableIndex: UInt64) throws(LogError) {
+        try segments.reserveSlot()
+        try unsynced.reserve(1)
+        // What proves all entries below an index durable does not prove it of a segment that has none, and later ones name it.
+        if tail.hasEntries { try tail.flush() } else { try tail.sync(padding: options.syncPadding) }
+        let new = try makeSegment(
+            BeginPayload(
+                baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end, run: run,
+                highestTime: tail.highestTime, highestStamp: tail.highestStamp, durableIndex: durableIndex,
+                risingFrom: tail.segment == nil || run.term < tail.lastTerm ? baseIndex : tail.risingFrom),
+            needed: needed)
+        stock.begun()
+        try retireTail(for: new.segment)
+        tail.begin(new)
+    }
+
+    /// A file with room for `needed` bytes of frames behind its begin frame. Where that fails, the log is as it was.
+    private func makeSegment(_ begin: BeginPayload, needed: UInt64) throws(LogError) -> NewSegment {
+        let capacity = max(options.capacity, SegmentHead.end + needed)
+        let least = (SegmentHead.end + needed + 4095) & ~4095
+        let wanted = options.preallocate ? max(least, min(SegmentHeader.firstFrame + options.reserveStep, capacity)) : least
+        var prepared = try stock.take(reservedEnd: wanted)
+        do throws(LogError) {
+            if prepared.reservedEnd < least {
+                do throws(LogError) {
+                    try storage.claim(prepared.file, from: prepared.reservedEnd, to: least)
+                } catch { throw error.located(in: .segment(prepared.id)) }
+                prepared.reservedEnd = least
+            }
+            let segment = try makeReference(prepared, begin, capacity: capacity)
+            return NewSegment(prepared: prepared, segment: segment, capacity: capacity)
+        } catch {
+            stock.putBack(prepared)
+            throw error
+        }
+    }
+
+    private func makeReference(_ prepared: PreparedSegment, _ begin: BeginPayload, capacity: UInt64) throws(LogError)
+        -> SegmentRef
     {
         var table = try OffsetTable(capacity: capacity)
         table.append(begin.run)
@@ -194,6 +199,75 @@ struct LogWriter<S: Storage>: ~Copyable {
             mapping?.unmap()
             throw error
         }
+    }
+
+    /// Ends the tail and puts a new segment behind it into the table, which has room for it, as has the list of the unsynced.
+    private mutating func retireTail(for new: SegmentRef) throws(LogError) {
+        hasUpkeepFailed = false
+        wantsRetention = options.hasRetention
+        finishTail()
+        let slot = SegmentSlot(id: new.id, baseIndex: new.baseIndex, segment: new)
+        if let old = try segments.append(slot, detaching: tail.segment?.id) {
+            // Its sync is left to whoever syncs next.
+            if tail.file.isOpen {
+                try unsynced.append(UnsyncedSegment(segment: old, file: tail.file, endIndex: tail.nextIndex))
+            } else {
+                storage.close(old.release())
+            }
+        }
+        options.diagnostics.log(.debug) {
+            $0.add("rotated to ")
+            $0.add(.segment(new.id))
+            $0.add(" at index ")
+            $0.add(new.baseIndex)
+        }
+    }
+
+    // ---- Replacing a suffix
+
+    /// A tail that holds `records` from index `from` on and is not part of the log yet: its segment bears the next epoch. Nothing was
+    /// written for it.
+    func makeReplacement<R: Records>(_ records: R, from: UInt64, behind kept: ScanPoint?, in segment: SegmentRef?)
+        throws(LogError)
+        -> TailWriter<S>
+    {
+        try check(records, from: from)
+        let lastTerm = kept?.run.term ?? tail.lastTerm
+        var fresh = try TailWriter(
+            storage: storage, bufferSize: options.bufferSize, reserveStep: options.reserveStep, nextIndex: from,
+            highestStamp: tail.highestStamp, lastTerm: lastTerm)
+        let first = try records.record(0)
+        let run = Run(relativeIndex: 0, term: first.term ?? lastTerm, around: first.time ?? fresh.stamp())
+        var predecessor = SegmentEnd.none
+        if let kept, let segment {
+            predecessor = SegmentEnd(id: segment.id, endIndex: kept.index, endOffset: kept.offset, digest: kept.digest)
+        }
+        let new = try makeSegment(
+            BeginPayload(
+                baseIndex: from, epoch: metadata.current.epoch + 1, predecessor: predecessor, run: run,
+                highestTime: kept?.highestTime ?? .min, highestStamp: fresh.highestStamp, durableIndex: from - 1,
+                risingFrom: run.term < lastTerm ? from : kept?.risingFrom ?? from),
+            needed: try space(for: records, behind: run, term: run.term))
+        fresh.begin(new)
+        return fresh
+    }
+
+    /// Writes a replacement's records and makes them durable.
+    mutating func write<R: Records>(_ records: R, to fresh: inout TailWriter<S>) throws(LogError) {
+        // No entry of it is said to be durable: that is how it is known for what it is, as long as the slots do not say more.
+        let bytes = try fresh.put(all: records, durableIndex: fresh.nextIndex - 1)
+        try fresh.sync(padding: options.syncPadding)
+        counts.noteAppend(records.count, bytes)
+    }
+
+    /// Puts a replacement, which the slots speak of by now, in the place of the tail.
+    mutating func takeOver(_ fresh: inout TailWriter<S>, _ new: SegmentRef) throws(LogError) {
+        stock.begun()
+        fresh.publish()
+        try retireTail(for: new)
+        fresh.count(from: tail)
+        swap(&tail, &fresh)
+        isVirgin = false
     }
 
     /// Writes the tail's offset table to where readers will look for it. Where that fails, it is made again from the frames when

@@ -138,7 +138,7 @@ extension Log {
         }
         var tail = try TailWriter(
             storage: storage, bufferSize: options.readOnly ? 4096 : options.bufferSize,
-            reserveStep: options.preallocate ? TailWriter<S>.firstStep : 64 << 10, nextIndex: max(slot.firstIndex, 1),
+            reserveStep: options.reserveStep, nextIndex: max(slot.firstIndex, 1),
             highestStamp: slot.highestStamp, lastTerm: slot.lastTerm)
         if let last = found.tail {
             tail.resume(
@@ -155,8 +155,15 @@ extension Log {
             swap(&unsettled.unproven, &found.unproven)
             swap(&unsettled.stale, &found.stale)
             if found.needsCut { unsettled.cut = tail.end }
+            unsettled.hasReplacement = found.unfinishedReplacement != 0
         }
         found.report.duration = storage.monotonic() - started
+        if found.unfinishedReplacement != 0 {
+            options.diagnostics.log(.warn) {
+                $0.add("a replacement of the log's end that was never finished is left out: ")
+                $0.add(.segment(found.unfinishedReplacement))
+            }
+        }
         report(found.report, nextIndex: tail.nextIndex, options.diagnostics)
         let nextIndex = max(tail.nextIndex, found.lostEnd)
         var dead = CArray<UInt64>()
@@ -169,7 +176,7 @@ extension Log {
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
             metadata: metadata, tail: tail,
             dead: dead, dropped: dropped,
-            isVirgin: slot.firstIndex == 0 && found.tail == nil)
+            wantsRetention: options.hasRetention && !options.readOnly, isVirgin: slot.firstIndex == 0 && found.tail == nil)
         return try Log(
             storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
             first: max(min(first, nextIndex), 1), next: nextIndex,

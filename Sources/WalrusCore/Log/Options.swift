@@ -46,6 +46,10 @@ public struct Options: Sendable {
     public var diagnostics = Diagnostics()
 
     public init() {}
+
+    var hasRetention: Bool { maxSegments > 0 || retentionBytes > 0 || retentionAge > 0 }
+    /// In what steps space is claimed at first. They double: a thousand small logs must not claim a thousand segments.
+    var reserveStep: UInt64 { preallocate ? 1 << 20 : 64 << 10 }
 }
 
 /// The limits within which options and arguments make sense.

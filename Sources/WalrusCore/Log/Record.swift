@@ -31,6 +31,32 @@ public struct OneRecord: Records {
     @inline(__always) public func record(_: Int) -> Record { only }
 }
 
+public struct NoRecords: Records {
+    public init() {}
+    public var count: Int { 0 }
+    public func record(_: Int) throws(LogError) -> Record { throw LogError(.internal, "there are no records") }
+}
+
+/// Records of which the first is to get a certain index.
+struct PlacedRecords<R: Records>: Records {
+    let records: R
+    let from: UInt64
+
+    @inline(__always) var count: Int { records.count }
+
+    @inline(__always)
+    func record(_ i: Int) throws(LogError) -> Record {
+        var record = try records.record(i)
+        let index = from &+ UInt64(truncatingIfNeeded: i)
+        if record.index != 0 && record.index != index {
+            throw LogError(
+                .outOfOrder, "the record's index is not the one that it would get", index: record.index, lastIndex: index)
+        }
+        record.index = index
+        return record
+    }
+}
+
 /// One entry that was read. Whoever holds it gives its owner back.
 public struct Entry {
     public var index: UInt64

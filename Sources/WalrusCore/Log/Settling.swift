@@ -14,12 +14,14 @@ struct Unsettled: ~Copyable {
     var cut: SegmentEnd?
     /// Files that were being made and never came to anything.
     var stale: CArray<FileName>
+    /// A segment is there that becomes part of the log if another cut reaches its epoch.
+    var hasReplacement = false
     /// The log was not closed cleanly: names may be there that are not durable.
     var needsNames: Bool
     /// Entries up to this one are there.
     var lastIndex: UInt64
 
-    var isNeeded: Bool { sideFile != nil || unproven.count > 0 || cut != nil || needsNames }
+    var isNeeded: Bool { sideFile != nil || unproven.count > 0 || cut != nil || hasReplacement || needsNames }
 }
 
 extension Log {

@@ -1,4 +1,4 @@
-// Truncation.swift - truncate, truncate front, reset
+// Truncation.swift - truncate, truncate front, reset, replace a suffix
 //
 // A cut is a record in the metadata slots: once both are synced it has happened, and nothing of what it dropped can come
 // back, since no byte behind a segment's end is ever written again and files above the cut are dead by their ids.
@@ -32,10 +32,9 @@ extension Log {
 
     private func cut(after index: UInt64) throws(LogError) {
         let segment = try pin(index)
-        var kept = false
-        defer { if !kept { storage.close(segment.release()) } }
+        var isTaken = false
+        defer { if !isTaken { storage.close(segment.release()) } }
         let end = try placeAfter(index, in: segment)
-        let segmentEnd = SegmentEnd(id: segment.id, endIndex: end.index, endOffset: end.offset, digest: end.digest)
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             // An append may have come between the sync and this lock: it goes with the rest.
@@ -45,40 +44,62 @@ extension Log {
             do throws(LogError) {
                 // Only the newest cut says in the slots which files are dead: those of an earlier one have to go first.
                 try writer.finishRemovals()
-                let highestStamp = writer.tail.highestStamp
-                try writer.metadata.update {
-                    $0.epoch += 1
-                    $0.cut = segmentEnd
-                    $0.cutHighest = highest
-                    $0.highestSegment = highest
-                    $0.highestStamp = max($0.highestStamp, highestStamp)
-                }
+                try recordCut(end, in: segment, highest: highest, &writer)
             } catch {
                 throw poison(error)
             }
-            next.store(end.index, ordering: .releasing)
-            writer.counts.truncations += 1
-            structure.add(1, ordering: .acquiringAndReleasing)
-            let tailFile = writer.tail.segment == segment ? writer.tail.file : .none
-            dropSegments(above: segment.id, &writer)
-            // If it was rotated away meanwhile it waits for a sync that it has had, as far as it still counts.
-            dropUnsynced(from: segment.id, &writer)
-            // Between pin and here the table may have evicted it, and another reader may have opened it anew.
-            var last = segment
-            if let open = segments.pinOpen(segment.id) {
-                last = open
-                storage.close(open.release())
-            } else {
-                let unwanted = try segments.install(segment)
-                kept = unwanted != segment
-                if kept, let unwanted { storage.close(unwanted.release()) }
-            }
-            last.shrink(toEnd: end)
-            writer.tail.resume(
-                last, file: tailFile, at: end, isOpen: false, capacity: options.capacity, reservedEnd: end.offset)
-            structure.add(1, ordering: .acquiringAndReleasing)
+            try dropEntries(behind: end, in: segment, isTaken: &isTaken, &writer)
             forgetDropped(durable: min(commit.durableIndex, end.index - 1))
         }
+    }
+
+    /// The update of the slots that is the cut. `highest`: the highest id among the segments that it drops.
+    private func recordCut(_ end: ScanPoint, in segment: SegmentRef, highest: UInt64, _ writer: inout LogWriter<S>)
+        throws(LogError)
+    {
+        let known = try stock.highestID()
+        let highestStamp = writer.tail.highestStamp
+        try writer.metadata.update {
+            $0.epoch += 1
+            $0.cut = SegmentEnd(id: segment.id, endIndex: end.index, endOffset: end.offset, digest: end.digest)
+            $0.cutHighest = highest
+            $0.highestSegment = known
+            $0.highestStamp = max($0.highestStamp, highestStamp)
+        }
+    }
+
+    /// Takes what the slots say is cut off away from readers and writer. `isTaken`: the caller's reference to the segment is
+    /// the table's from now on.
+    private func dropEntries(
+        behind end: ScanPoint, in segment: SegmentRef, isTaken: inout Bool, _ writer: inout LogWriter<S>
+    ) throws(LogError) {
+        lowerBounds(next: end.index)
+        writer.counts.truncations += 1
+        let tailFile = writer.tail.segment == segment ? writer.tail.file : .none
+        dropSegments(above: segment.id, &writer)
+        // If it was rotated away meanwhile it waits for a sync that it has had, as far as it still counts.
+        dropUnsynced(from: segment.id, &writer)
+        // Since it was pinned the table may have evicted it, and another reader may have opened it anew.
+        var last = segment
+        if let open = segments.pinOpen(segment.id) {
+            last = open
+            storage.close(open.release())
+        } else {
+            let unwanted = try segments.install(segment)
+            isTaken = unwanted != segment
+            if isTaken, let unwanted { storage.close(unwanted.release()) }
+        }
+        last.shrink(toEnd: end)
+        writer.tail.resume(
+            last, file: tailFile, at: end, isOpen: false, capacity: options.capacity, reservedEnd: end.offset)
+        structure.add(1, ordering: .acquiringAndReleasing)
+    }
+
+    /// The one place where the next index goes back. Readers that began before look again.
+    private func lowerBounds(first: UInt64? = nil, next: UInt64) {
+        if let first { self.first.store(first, ordering: .releasing) }
+        self.next.store(next, ordering: .releasing)
+        structure.add(1, ordering: .acquiringAndReleasing)
     }
 
     /// The place behind an entry: walks the frames from the nearest place whose digest the table knows.
@@ -110,7 +131,8 @@ extension Log {
         }
         return ScanPoint(
             index: index + 1, offset: offset, digest: digest, run: run, runCount: segment.runCount(upTo: relative),
-            highestTime: highestTime, highestStamp: .min)
+            highestTime: highestTime, highestStamp: .min,
+            risingFrom: TableRun.risingFrom(segment.runs, upTo: segment.runCount(upTo: relative), segment.begin))
     }
 
     /// Drops every entry before `index`.
@@ -126,33 +148,137 @@ extension Log {
             if index > next { throw LogError(.notFound, "there is no entry at this index to truncate to", index: index) }
             if index <= first { return }
             if index == next { return try dropEverything(nextIndex: index) }
-            // What is dropped must not be missed by a recovery that finds the kept entries.
-            if commit.durableIndex < index { try syncWithLead() }
-            let segment = try pin(index)
-            let lowest = segment.id
-            storage.close(segment.release())
-            let highest = try stock.highestID()
-            try writer.withLock { (writer) throws(LogError) in
-                try writer.dead.reserve(segments.count + 2)
-                do throws(LogError) {
-                    try writer.metadata.update {
-                        $0.firstIndex = index
-                        $0.lowestSegment = lowest
-                        $0.highestSegment = max($0.highestSegment, highest)
-                    }
-                } catch {
-                    throw poison(error)
-                }
-                self.first.store(index, ordering: .releasing)
-                writer.counts.truncations += 1
-                structure.add(1, ordering: .acquiringAndReleasing)
-                while let slot = try segments.takeOut(atFront: true, if: { slot, _ in slot.id < lowest }) {
-                    bury(slot, &writer)
-                }
-                structure.add(1, ordering: .acquiringAndReleasing)
-            }
+            try dropFront(index)
         }
         storage.background.request()
+    }
+
+    /// With the lead. `index` lies in the log.
+    func dropFront(_ index: UInt64) throws(LogError) {
+        // What is dropped must not be missed by a recovery that finds the kept entries.
+        if commit.durableIndex < index { try syncWithLead() }
+        let segment = try pin(index)
+        let lowest = segment.id
+        storage.close(segment.release())
+        let highest = try stock.highestID()
+        try writer.withLock { (writer) throws(LogError) in
+            try writer.dead.reserve(segments.count + 2)
+            do throws(LogError) {
+                try writer.metadata.update {
+                    $0.firstIndex = index
+                    $0.lowestSegment = lowest
+                    $0.highestSegment = max($0.highestSegment, highest)
+                }
+            } catch {
+                throw poison(error)
+            }
+            first.store(index, ordering: .releasing)
+            writer.counts.truncations += 1
+            structure.add(1, ordering: .acquiringAndReleasing)
+            while let slot = try segments.takeOut(atFront: true, if: { slot, _ in slot.id < lowest }) {
+                bury(slot, &writer)
+            }
+            structure.add(1, ordering: .acquiringAndReleasing)
+        }
+    }
+
+    /// Drops every entry from index `from` on and appends `records` in their place, as one step across a crash. Durable when it returns.
+    ///
+    /// - Throws: `.notFound` above the next index, `.compacted` below the first; as `append`.
+    public func replaceSuffix<R: Records>(_ from: UInt64, _ records: R) throws(LogError) {
+        try checkWritable()
+        try checkMayWait()
+        try checkReplaceable(from)
+        if records.count == 0 { return try truncate(from - 1) }
+        let placed = PlacedRecords(records: records, from: from)
+        for i in 0..<placed.count { _ = try placed.record(i) }
+        // Where nothing is dropped an append does it, and needs no segment of its own.
+        while from == next.load(ordering: .acquiring) {
+            do throws(LogError) {
+                _ = try append(placed, .durable)
+                return
+            } catch {
+                // Another append came first, and is to be replaced.
+                guard error.code == .outOfOrder, from != next.load(ordering: .acquiring) else { throw error }
+            }
+        }
+        try commit.lead { () throws(LogError) in
+            try settleWithLead()
+            // The log may have been cut meanwhile. That nothing may be left to be dropped is no matter.
+            try checkReplaceable(from)
+            try syncWithLead()
+            if from == first.load(ordering: .acquiring) { try replaceEverything(from, placed) } else { try replace(from, placed) }
+        }
+        storage.background.request()
+    }
+
+    private func checkReplaceable(_ from: UInt64) throws(LogError) {
+        if from > next.load(ordering: .acquiring) {
+            throw LogError(.notFound, "there is no entry at this index to replace", index: from)
+        }
+        if from < first.load(ordering: .acquiring) {
+            throw LogError(.compacted, "the entry was truncated away at the front", index: from)
+        }
+    }
+
+    /// Keeps what is below `from`. Until the slots are updated the new segment is of an epoch that has not come.
+    private func replace<R: Records>(_ from: UInt64, _ records: R) throws(LogError) {
+        let segment = try pin(from - 1)
+        var isTaken = false
+        defer { if !isTaken { storage.close(segment.release()) } }
+        let end = try placeAfter(from - 1, in: segment)
+        try writer.withLock { (writer) throws(LogError) in
+            var fresh = try prepare(records, from, behind: end, in: segment, &writer)
+            guard let new = fresh.segment else { throw LogError(.internal, "a replacement without a segment") }
+            do throws(LogError) {
+                // As with any cut, the files that an earlier one dropped have to go first.
+                try writer.finishRemovals()
+                try writer.write(records, to: &fresh)
+                try recordCut(end, in: segment, highest: new.id - 1, &writer)
+            } catch {
+                writer.drop(new, file: fresh.file)
+                throw poison(error)
+            }
+            try dropEntries(behind: end, in: segment, isTaken: &isTaken, &writer)
+            try takeOver(&fresh, new, &writer)
+        }
+    }
+
+    /// The same from the first index on, where nothing is kept.
+    private func replaceEverything<R: Records>(_ from: UInt64, _ records: R) throws(LogError) {
+        try writer.withLock { (writer) throws(LogError) in
+            var fresh = try prepare(records, from, behind: nil, in: nil, &writer)
+            guard let new = fresh.segment else { throw LogError(.internal, "a replacement without a segment") }
+            do throws(LogError) {
+                try writer.finishRemovals()
+                try writer.write(records, to: &fresh)
+                try recordEmptying(nextIndex: from, lowest: new.id, &writer)
+            } catch {
+                writer.drop(new, file: fresh.file)
+                throw poison(error)
+            }
+            dropAllEntries(nextIndex: from, &writer)
+            try takeOver(&fresh, new, &writer)
+        }
+    }
+
+    /// Whatever can fail without a trace.
+    private func prepare<R: Records>(
+        _ records: R, _ from: UInt64, behind kept: ScanPoint?, in segment: SegmentRef?, _ writer: inout LogWriter<S>
+    ) throws(LogError) -> TailWriter<S> {
+        if commit.isPoisoned { throw GroupCommit.poisonedError }
+        try writer.dead.reserve(segments.count + 2)
+        try writer.unsynced.reserve(1)
+        try segments.reserveSlot()
+        return try writer.makeReplacement(records, from: from, behind: kept, in: segment)
+    }
+
+    private func takeOver(_ fresh: inout TailWriter<S>, _ new: SegmentRef, _ writer: inout LogWriter<S>) throws(LogError) {
+        try writer.takeOver(&fresh, new)
+        next.store(writer.tail.nextIndex, ordering: .releasing)
+        structure.add(1, ordering: .acquiringAndReleasing)
+        forgetDropped(durable: writer.tail.nextIndex - 1)
+        published.signal()
     }
 
     /// Drops every entry; the next one gets `nextIndex`.
@@ -176,33 +302,41 @@ extension Log {
             try writer.dead.reserve(segments.count + 2)
             let (spare, highest) = try stock.clear()
             defer { if let spare { bury(spare, &writer) } }
-            let highestStamp = writer.tail.highestStamp
-            let lastTerm = writer.tail.lastTerm
             do throws(LogError) {
-                try writer.metadata.update {
-                    $0.epoch += 1
-                    $0.firstIndex = nextIndex
-                    $0.lowestSegment = highest + 1
-                    $0.highestSegment = highest
-                    $0.cut = .none
-                    $0.cutHighest = 0
-                    $0.highestStamp = max($0.highestStamp, highestStamp)
-                    $0.lastTerm = lastTerm
-                }
+                try recordEmptying(nextIndex: nextIndex, lowest: highest + 1, &writer)
             } catch {
                 throw poison(error)
             }
-            first.store(nextIndex, ordering: .releasing)
-            next.store(nextIndex, ordering: .releasing)
-            writer.counts.truncations += 1
-            structure.add(1, ordering: .acquiringAndReleasing)
-            dropSegments(above: 0, &writer)
-            dropUnsynced(from: 0, &writer)
-            writer.tail.clear(nextIndex: nextIndex)
-            writer.isVirgin = false
-            structure.add(1, ordering: .acquiringAndReleasing)
+            dropAllEntries(nextIndex: nextIndex, &writer)
             forgetDropped(durable: nextIndex - 1)
         }
+    }
+
+    /// The update of the slots that drops all segments with ids below `lowest`.
+    private func recordEmptying(nextIndex: UInt64, lowest: UInt64, _ writer: inout LogWriter<S>) throws(LogError) {
+        let known = try stock.highestID()
+        let highestStamp = writer.tail.highestStamp
+        let lastTerm = writer.tail.lastTerm
+        try writer.metadata.update {
+            $0.epoch += 1
+            $0.firstIndex = nextIndex
+            $0.lowestSegment = lowest
+            $0.highestSegment = known
+            $0.cut = .none
+            $0.cutHighest = 0
+            $0.highestStamp = max($0.highestStamp, highestStamp)
+            $0.lastTerm = lastTerm
+        }
+    }
+
+    private func dropAllEntries(nextIndex: UInt64, _ writer: inout LogWriter<S>) {
+        lowerBounds(first: nextIndex, next: nextIndex)
+        writer.counts.truncations += 1
+        dropSegments(above: 0, &writer)
+        dropUnsynced(from: 0, &writer)
+        writer.tail.clear(nextIndex: nextIndex)
+        writer.isVirgin = false
+        structure.add(1, ordering: .acquiringAndReleasing)
     }
 
     /// Nobody waits for what a cut dropped. With the writer's lock.

@@ -1,4 +1,4 @@
-// Upkeep.swift - what runs in the background: expiry, the next segment, syncs of full ones, removals
+// Upkeep.swift - what runs in the background: expiry, the next segment, syncs of full ones, retention, removals
 
 extension LogWriter {
     /// Segments below this size are made when they are needed: a thread's wake-up costs more.
@@ -6,7 +6,9 @@ extension LogWriter {
 
     /// Whether the background has something to do. Looked at after each append.
     @inline(__always)
-    var wantsUpkeep: Bool { !hasUpkeepFailed && (wantsSpare || dead.count > 0 || unsynced.count > 0) }
+    var wantsUpkeep: Bool {
+        !hasUpkeepFailed && (wantsSpare || dead.count > 0 || unsynced.count > 0 || wantsRetention)
+    }
 
     /// The next segment is made when this one is half full: a small log never pays for it.
     @inline(__always)
@@ -22,6 +24,7 @@ extension Log {
         expireTransactions()
         if commit.isPoisoned { return }
         commit.leadIfFree { syncFullWithLead() }
+        applyRetention()
         prepareSpare()
         removeDead()
     }
@@ -37,7 +40,7 @@ extension Log {
         }
     }
 
-    private func pauseUpkeep(_ error: LogError) {
+    func pauseUpkeep(_ error: LogError) {
         try? writer.withLock { $0.hasUpkeepFailed = true }
         options.diagnostics.log(.warn, "work in the background failed and is put off", error)
     }

@@ -79,6 +79,8 @@ struct Recovery<S: Storage>: ~Copyable {
     private(set) var lostEnd: UInt64 = 0
     /// Entries behind a begin frame that is damaged, for salvage.
     private var lostEntries: UInt64 = 0
+    /// The segment of a replacement that never came to be part of the log, or 0. It is dead, and must be gone before the next cut.
+    private(set) var unfinishedReplacement: UInt64 = 0
     /// Base index of the lowest live segment, 1 if there is none.
     var lowestBase: UInt64 = 1
     var report = RecoveryReport()
@@ -146,11 +148,19 @@ struct Recovery<S: Storage>: ~Copyable {
                 try dead.append(id)
                 continue
             }
-            let clean = try cleanEnd(id, header)
-            if let head, head.begin.epoch > metadata.epoch, options.recovery != .salvage {
-                throw LogError(
-                    .corrupt, "walrus.meta is older than the log; restore the newest copy of it", file: .metadata)
+            if let head, head.begin.epoch > metadata.epoch {
+                if try isUnfinishedReplacement(file, head) {
+                    unfinishedReplacement = id
+                    live.removeLast(1)
+                    try dead.append(id)
+                    continue
+                }
+                if options.recovery != .salvage {
+                    throw LogError(
+                        .corrupt, "walrus.meta is older than the log; restore the newest copy of it", file: .metadata)
+                }
             }
+            let clean = try cleanEnd(id, header)
             if let head {
                 if let clean, try openClean(clean, id, file, head) {
                     isKept = true
@@ -181,6 +191,18 @@ struct Recovery<S: Storage>: ~Copyable {
                 try dead.append(id)
             }
         }
+    }
+
+    /// Whether the newest segment is one that was to replace the log's end when the slots could not yet say so. One that was live holds
+    /// entries that were declared durable once something followed them, or has a side file.
+    private func isUnfinishedReplacement(_ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+        guard head.begin.epoch == metadata.epoch &+ 1, unfinishedReplacement == 0, dropped.count == 0,
+            try !SideFile.exists(head.header.id, storage: storage)
+        else { return false }
+        var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
+        _ = try scan.run(to: nil)
+        let behind = try scan.look(behind: scan.point.offset)
+        return max(scan.claim, behind.claim) < head.begin.baseIndex
     }
 
     /// nil: the header is damaged, and salvage goes on without the segment.
@@ -251,7 +273,7 @@ struct Recovery<S: Storage>: ~Copyable {
     private mutating func refuseDurableFrames(_ id: UInt64, _ file: FileHandle, _ header: SegmentHeader) throws(LogError) {
         let nothing = BeginPayload(
             baseIndex: 1 << 40, epoch: 0, predecessor: .none, run: Run(relativeIndex: 0, term: 0, timeBase: 0),
-            highestTime: .min, highestStamp: .min, durableIndex: 0)
+            highestTime: .min, highestStamp: .min, durableIndex: 0, risingFrom: 1)
         let head = SegmentHead(header: header, begin: nothing, beginChecksum: 0)
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
         scan.believesWatermarks = false
@@ -307,7 +329,8 @@ struct Recovery<S: Storage>: ~Copyable {
         let point = ScanPoint(
             index: end.endIndex, offset: end.endOffset, digest: end.digest,
             run: TableRun.decode(table.runBytes, runCount - 1), runCount: runCount,
-            highestTime: header.descriptor.highestTime, highestStamp: header.descriptor.highestStamp)
+            highestTime: header.descriptor.highestTime, highestStamp: header.descriptor.highestStamp,
+            risingFrom: TableRun.risingFrom(table.runBytes, upTo: runCount, head.begin))
         var isOpen = metadata.cut.id != id
         if isOpen { isOpen = try isZero(file, from: end.endOffset) }
         try keepTail(id, file, head, table, at: point, isOpen: isOpen, fileSize: size)

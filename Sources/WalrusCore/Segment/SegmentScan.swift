@@ -13,6 +13,8 @@ struct ScanPoint {
     var highestTime: Int64
     /// The highest time that the log gave itself.
     var highestStamp: Int64
+    /// The terms of the entries from this one on never fall.
+    var risingFrom: UInt64
 }
 
 enum ScanStop: Equatable {
@@ -63,7 +65,7 @@ struct SegmentScan<S: Storage>: ~Copyable {
         claim = head.begin.durableIndex
         point = ScanPoint(
             index: head.begin.baseIndex, offset: SegmentHead.end, digest: digest, run: head.begin.run, runCount: 1,
-            highestTime: head.begin.highestTime, highestStamp: head.begin.highestStamp)
+            highestTime: head.begin.highestTime, highestStamp: head.begin.highestStamp, risingFrom: head.begin.risingFrom)
         lastWhole = point
     }
 
@@ -114,7 +116,9 @@ struct SegmentScan<S: Storage>: ~Copyable {
             isInsideBatch = header.continues
         case FrameType.run where Int(header.length) == Run.payloadSize:
             let payload = try window.bytes(at: point.offset &+ UInt64(FrameHeader.size), Run.payloadSize)
-            point.run = Run(payload: payload, relativeIndex: header.relativeIndex)
+            let run = Run(payload: payload, relativeIndex: header.relativeIndex)
+            if run.term < point.run.term { point.risingFrom = point.index }
+            point.run = run
             point.runCount += 1
             table.append(point.run)
         default: break

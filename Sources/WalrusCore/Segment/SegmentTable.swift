@@ -10,6 +10,8 @@ struct SegmentSlot: BitwiseCopyable {
     /// 0: not known yet.
     var baseIndex: UInt64
     var segment: SegmentRef?
+    /// Of a segment that is not written any more; 0: not known yet.
+    var fileSize: UInt64 = 0
 }
 
 enum SegmentLookup {
@@ -166,6 +168,36 @@ final class SegmentTable: Sendable {
             guard let i = SegmentTable.position(id, in: slots), let segment = slots[i].segment else { return nil }
             segment.retain()
             return segment
+        }
+    }
+
+    /// The ids of all segments, oldest first.
+    func copyIDs(to ids: inout CArray<UInt64>) throws(LogError) {
+        ids.removeLast(ids.count)
+        // Looked at twice, so that no memory is asked for under the lock.
+        while true {
+            try ids.reserve(count + 1)
+            let isDone = slots.withShared { slots in
+                guard ids.hasRoom(for: slots.count) else { return false }
+                for i in 0..<slots.count { try? ids.append(slots[i].id) }
+                return true
+            }
+            if isDone { return }
+        }
+    }
+
+    func has(_ id: UInt64) -> Bool { slots.withShared { SegmentTable.position(id, in: $0) != nil } }
+
+    func fileSize(of id: UInt64) -> UInt64? {
+        slots.withShared { slots in
+            guard let i = SegmentTable.position(id, in: slots), slots[i].fileSize > 0 else { return nil }
+            return slots[i].fileSize
+        }
+    }
+
+    func noteFileSize(of id: UInt64, _ size: UInt64) {
+        try? slots.withExclusive { slots in
+            if let i = SegmentTable.position(id, in: slots) { slots[i].fileSize = size }
         }
     }
 

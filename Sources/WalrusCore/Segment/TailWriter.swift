@@ -3,6 +3,13 @@
 // All of it happens under the writer's lock. Space is reserved before anything is put, so that what fails later is a disk
 // that fails, not one that is full.
 
+/// A segment that is about to be begun: its file, its space, and what readers will see of it.
+struct NewSegment: BitwiseCopyable {
+    var prepared: PreparedSegment
+    var segment: SegmentRef
+    var capacity: UInt64
+}
+
 struct TailWriter<S: Storage>: ~Copyable {
     let storage: S
     private let buffer: Memory
@@ -33,6 +40,8 @@ struct TailWriter<S: Storage>: ~Copyable {
     private(set) var highestStamp: Int64
     /// Term of the last entry.
     private(set) var lastTerm: UInt64
+    /// The terms of the entries from this one on never fall.
+    private(set) var risingFrom: UInt64
     /// Up to here the segment may grow before the log rotates.
     private(set) var capacity: UInt64 = 0
     private var reservedEnd: UInt64 = 0
@@ -53,12 +62,14 @@ struct TailWriter<S: Storage>: ~Copyable {
         self.highestTime = .min
         self.highestStamp = highestStamp
         self.lastTerm = lastTerm
+        risingFrom = nextIndex
     }
 
     var endOffset: UInt64 { bufferStart &+ UInt64(bufferCount) }
     var isBuffered: Bool { bufferCount > 0 }
     /// Bytes that no sync has covered yet.
     var putSinceSync: UInt64 { endOffset &- syncedOffset }
+    var hasEntries: Bool { nextIndex > segment?.baseIndex ?? nextIndex }
     var end: SegmentEnd {
         guard let segment else { return .none }
         return SegmentEnd(id: segment.id, endIndex: nextIndex, endOffset: endOffset, digest: digest)
@@ -82,6 +93,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         highestTime = point.highestTime
         highestStamp = max(highestStamp, point.highestStamp)
         lastTerm = point.run.term
+        risingFrom = point.risingFrom
         claimed = 0
         isDirty = false
     }
@@ -95,6 +107,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         syncedOffset = 0
         bufferCount = 0
         self.nextIndex = nextIndex
+        risingFrom = nextIndex
         highestTime = .min
         isDirty = false
     }
@@ -102,13 +115,13 @@ struct TailWriter<S: Storage>: ~Copyable {
     /// Nothing more is put into this segment.
     mutating func freeze() { isOpen = false }
 
-    /// Starts a new segment, whose begin frame is put.
-    mutating func begin(_ segment: SegmentRef, file: FileHandle, capacity: UInt64, reservedEnd: UInt64) throws(LogError) {
-        let payload = try Memory(count: BeginPayload.size)
+    /// Starts a new segment, whose begin frame is put. What was in the buffer is flushed, or is to be forgotten.
+    mutating func begin(_ new: NewSegment) {
+        let segment = new.segment
         self.segment = segment
-        self.file = file
-        self.capacity = capacity
-        self.reservedEnd = reservedEnd
+        file = new.prepared.file
+        capacity = new.capacity
+        reservedEnd = new.prepared.reservedEnd
         isOpen = true
         isDirty = false
         bufferStart = SegmentHeader.firstFrame
@@ -117,9 +130,11 @@ struct TailWriter<S: Storage>: ~Copyable {
         nextIndex = segment.begin.baseIndex
         digest = Digest()
         run = segment.begin.run
+        highestTime = segment.begin.highestTime
+        risingFrom = segment.begin.risingFrom
         claimed = segment.begin.durableIndex
-        segment.begin.encode(to: payload.bytes)
-        try putControl(FrameType.begin, payload.bytes.bytes)
+        segment.begin.encode(to: buffer.bytes.slice(FrameHeader.size, BeginPayload.size))
+        putHeader(FrameType.begin, segment, BeginPayload.size)
     }
 
     /// Makes sure that frames up to `end` find space. Nothing is in the log yet when this throws `.noSpace`.
@@ -156,8 +171,22 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     // ---- Frames
 
-    /// Space is claimed in steps that begin here and double: a thousand small logs must not claim a thousand segments.
-    static var firstStep: UInt64 { 1 << 20 }
+    /// Puts all records as one batch and returns the bytes of their payloads. Space was reserved for them.
+    @inline(__always)
+    mutating func put<R: Records>(all records: R, durableIndex: UInt64) throws(LogError) -> UInt64 {
+        var bytes: UInt64 = 0
+        for i in 0..<records.count {
+            let record = try records.record(i)
+            bytes &+= UInt64(record.payload.count)
+            try put(
+                record.payload, term: record.term ?? lastTerm, time: record.time, continues: i &+ 1 < records.count,
+                durableIndex: durableIndex)
+        }
+        return bytes
+    }
+
+    /// Goes on counting where another one stopped.
+    mutating func count(from other: borrowing TailWriter<S>) { written &+= other.written }
 
     /// Bytes of control frames that one entry may bring along: a run and a watermark.
     static var controlSize: Int { FrameHeader.frameSize(Run.payloadSize) + FrameHeader.frameSize(8) }
@@ -234,12 +263,18 @@ struct TailWriter<S: Storage>: ~Copyable {
         guard let segment else { throw LogError(.internal, "a frame without a segment") }
         let size = FrameHeader.frameSize(payload.count)
         if bufferCount + size > buffer.bytes.count { try flush() }
-        let header = FrameHeader(
-            type: type, payloadChecksum: payload.checksum(), length: UInt32(payload.count), relativeIndex: relativeIndex)
-        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
         buffer.bytes.copy(payload, to: bufferCount + FrameHeader.size)
         buffer.bytes.zero(bufferCount + FrameHeader.size + payload.count, size - FrameHeader.size - payload.count)
-        bufferCount += size
+        putHeader(type, segment, payload.count)
+    }
+
+    /// Puts the header before a control frame's payload, which stands in the buffer already.
+    private mutating func putHeader(_ type: UInt8, _ segment: SegmentRef, _ length: Int) {
+        let payload = buffer.bytes.bytes.slice(bufferCount + FrameHeader.size, length)
+        let header = FrameHeader(
+            type: type, payloadChecksum: payload.checksum(), length: UInt32(length), relativeIndex: relativeIndex)
+        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
+        bufferCount += FrameHeader.frameSize(length)
     }
 
     @inline(never)
@@ -247,6 +282,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         let payload = try Memory(count: Run.payloadSize)
         run.encodePayload(to: payload.bytes)
         try putControl(FrameType.run, payload.bytes.bytes)
+        if run.term < self.run.term { risingFrom = nextIndex }
         self.run = run
         segment?.appendRun(run)
     }
@@ -300,6 +336,19 @@ struct TailWriter<S: Storage>: ~Copyable {
         return isDirty
     }
 
+    /// Makes everything durable that was put, for a caller besides whom nobody syncs this file.
+    mutating func sync(padding block: UInt64) throws(LogError) {
+        if block > 0 { try pad(to: block) }
+        try flush()
+        guard takeDirty() else { return }
+        do throws(LogError) {
+            try storage.sync(file)
+        } catch {
+            hasFailed = true
+            throw located(error)
+        }
+    }
+
     /// Bytes that are still in the buffer, or nil if the file has them.
     func buffered(at offset: UInt64, _ count: Int) -> Bytes? {
         guard offset >= bufferStart, offset &+ UInt64(count) <= endOffset else { return nil }
@@ -315,9 +364,8 @@ struct TailWriter<S: Storage>: ~Copyable {
             let descriptor = table.finish(
                 end: end, highestTime: highestTime, highestStamp: highestStamp,
                 tableOffset: end.endOffset + UInt64(frame.bytes.count))
-            guard storage.mayGrow(to: descriptor.tableOffset + UInt64(descriptor.blocksSize + descriptor.runsSize)) else {
-                return 0
-            }
+            let fileEnd = descriptor.tableOffset + UInt64(descriptor.blocksSize + descriptor.runsSize)
+            guard storage.mayGrow(to: fileEnd) else { return 0 }
             descriptor.encode(to: frame.bytes.slice(FrameHeader.size, TableDescriptor.size))
             let payload = frame.bytes.bytes.slice(FrameHeader.size, TableDescriptor.size)
             _ = FrameHeader(
@@ -329,6 +377,8 @@ struct TailWriter<S: Storage>: ~Copyable {
             try storage.write(
                 file, at: descriptor.tableOffset + UInt64(descriptor.blocksSize),
                 table.runBytes.slice(0, descriptor.runsSize), .empty)
+            // A segment that ends early gives back what was reserved for it.
+            if reservedEnd > fileEnd { try storage.truncate(file, to: fileEnd) }
             return frame.bytes.count + descriptor.blocksSize + descriptor.runsSize
         }
         written &+= UInt64(size)

@@ -63,6 +63,8 @@ import CWalrusPlatform
     }
 
     var last: Element? { count > 0 ? self[count - 1] : nil }
+    /// Whether as many more appends cannot fail.
+    func hasRoom(for more: Int) -> Bool { count + more <= capacity }
 
     /// Makes room for `more` elements, so that as many appends cannot fail.
     mutating func reserve(_ more: Int) throws(LogError) {
