@@ -20,10 +20,17 @@ final class EngineUnderTest: LogUnderTest {
     func truncate(_ index: UInt64) throws(LogError) { try log.truncate(index) }
     func truncateFront(_ index: UInt64) throws(LogError) { try log.truncateFront(index) }
     func reset(_ next: UInt64) throws(LogError) { try log.reset(next) }
-    func replaceSuffix(_ index: UInt64, _ batch: Batch) throws(LogError) {
-        throw LogError(.unsupported, "the engine cannot replace a suffix yet")
+    func replaceSuffix(_ index: UInt64, _ batch: Batch) throws(LogError) { try log.replaceSuffix(index, batch) }
+    func rotate() throws(LogError) { try log.rotate() }
+    func lastIndexOfTerm(_ term: UInt64) throws(LogError) -> UInt64 { try log.lastIndexOfTerm(term) }
+    func segments() throws(LogError) -> [SegmentInfo] {
+        var infos: [SegmentInfo] = []
+        try log.forEachSegment {
+            infos.append($0)
+            return true
+        }
+        return infos
     }
-    func rotate() throws(LogError) { throw LogError(.unsupported, "the engine cannot rotate on demand yet") }
 
     func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError) {
         let entry = try log.get(index)

@@ -162,6 +162,14 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
     }
 
     func rotate() throws(LogError) { try check() }
+    func segments() -> [SegmentInfo] { [] }
+
+    func lastIndexOfTerm(_ term: UInt64) throws(LogError) -> UInt64 {
+        guard let position = items.lastIndex(where: { $0.term == term }) else {
+            throw LogError(.notFound, "no entry has this term")
+        }
+        return firstIndex + UInt64(position)
+    }
 
     func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError) {
         let item = items[Int(index - firstIndex)]

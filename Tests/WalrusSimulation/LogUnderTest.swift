@@ -26,6 +26,10 @@ public protocol LogUnderTest: AnyObject {
     /// Drops everything from `index` on and appends `batch` in its place.
     func replaceSuffix(_ index: UInt64, _ batch: Batch) throws(LogError)
     func rotate() throws(LogError)
+    /// Throws `.notFound` where no entry has this term.
+    func lastIndexOfTerm(_ term: UInt64) throws(LogError) -> UInt64
+    /// The segments, oldest first; empty for a log that drops none by itself.
+    func segments() throws(LogError) -> [SegmentInfo]
     /// Calls `body` with the entry's bytes and its term.
     func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError)
     /// After this nothing may be left of the log in memory, whether it throws or not.

@@ -556,6 +556,9 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         return chance.once(in: 50) ? clock - 1_000_000_000 : clock
     }
 
+    /// No time that was told is later.
+    var latest: Int64 { clock }
+
     public func monotonic() -> Int64 {
         clock += Int64(chance.below(10_000))
         return clock - 1_600_000_000_000_000_000

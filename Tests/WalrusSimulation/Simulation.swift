@@ -14,6 +14,9 @@ public struct Findings: Sendable {
     /// Disks that were opened after a crash, and checked.
     public var states = 0
     public var faults = 0
+    /// Suffixes that were replaced by others, and times that retention dropped something.
+    public var replacements = 0
+    public var retentionDrops = 0
     public var failures: [String] = []
 
     public static func += (a: inout Findings, b: Findings) {
@@ -22,11 +25,13 @@ public struct Findings: Sendable {
         a.operations += b.operations
         a.states += b.states
         a.faults += b.faults
+        a.replacements += b.replacements
+        a.retentionDrops += b.retentionDrops
         a.failures += b.failures
     }
 
     public var text: String {
-        "\(runs) runs, \(calls) calls, \(operations) operations, \(faults) faults, \(states) crash states, \(failures.count) failures"
+        "\(runs) runs, \(calls) calls, \(operations) operations, \(replacements) replacements, \(retentionDrops) drops by retention, \(faults) faults, \(states) crash states, \(failures.count) failures"
     }
 }
 
@@ -94,6 +99,7 @@ public struct Simulation<Log: LogUnderTest> {
             fail(seed, setting, "operation \(session.disk.operations) of the run itself", error)
         }
         findings.operations += session.disk.operations
+        count(session)
         let replay = session.disk.replay()
         for operation in 0...session.disk.operations {
             replay.advance(to: operation)
@@ -124,6 +130,11 @@ public struct Simulation<Log: LogUnderTest> {
             }
         }
         session.abandon()
+    }
+
+    private mutating func count(_ session: Session<Log>) {
+        findings.replacements += session.replacements
+        findings.retentionDrops += session.retentionDrops
     }
 
     /// What happens to a disk after a crash.
@@ -291,6 +302,7 @@ public struct Simulation<Log: LogUnderTest> {
             findings.calls += 1
         }
         findings.faults += session.disk.faultsStruck
+        count(session)
         // Without the fault, and opened anew if need be, the log works again.
         session.disk.clearFaults()
         try session.recover()

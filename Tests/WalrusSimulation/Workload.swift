@@ -32,12 +32,19 @@ public struct Setting: Sendable {
         // Without reads past the cache, the first write after a crash may write blocks again: see docs/DURABILITY.md.
         if !canReadPastCache { model = .sectors }
         calls = 20 + chance.below(30)
+        switch chance.below(9) {
+        case 0: options.maxSegments = UInt64(1 + chance.below(3))
+        case 1: options.retentionBytes = UInt64(1 + chance.below(8)) * 8192
+        case 2: options.retentionAge = UInt64(1 + chance.below(30))
+        default: break
+        }
     }
 
     public var text: String {
         "segment_size=\(options.segmentSize) sync=\(options.sync) preallocate=\(options.preallocate) "
             + "buffer_size=\(options.bufferSize) zero_copy=\(options.zeroCopy) cached_segments=\(options.cachedSegments) "
-            + "sync_padding=\(options.syncPadding) can_reserve=\(canReserve) "
+            + "sync_padding=\(options.syncPadding) max_segments=\(options.maxSegments) "
+            + "retention_bytes=\(options.retentionBytes) retention_age=\(options.retentionAge) can_reserve=\(canReserve) "
             + "can_read_past_cache=\(canReadPastCache)"
     }
 }
@@ -61,6 +68,9 @@ final class Session<Log: LogUnderTest> {
     private let expectsFailures: Bool
     private var isPoisoned = false
     private var lastDurable: UInt64 = 0
+    /// How often entries really were replaced, and how often retention dropped some.
+    private(set) var replacements = 0
+    private(set) var retentionDrops = 0
     /// Where to print each call and its answer.
     var trace: ((String) -> Void)?
 
@@ -226,17 +236,23 @@ final class Session<Log: LogUnderTest> {
     /// Makes one call. `certain`: errors that mean that nothing was done. `change` gives what a line becomes by it.
     private func call(
         _ name: String, certain: [ErrorCode] = [], promisesDurability: Bool = true, cutTo: UInt64 = .max,
-        change: ((Line) -> Line)?,
+        change: ((Line) -> Line)?, mayDropTo bases: [UInt64] = [],
         done: (Line) -> Line = { $0 }, _ body: (Log) throws(LogError) -> UInt64?
     ) throws(Violation) {
         guard let log else { return }
         let start = disk.operations
         let before = lines
-        let changed = change.map { change in before.map(change) } ?? []
+        var changed = change.map { change in before.map(change) } ?? []
+        let faults = disk.faultsStruck
         let wasPoisoned = isPoisoned
         var failure: LogError? = nil
         var index: UInt64? = nil
         do throws(LogError) { index = try body(log) } catch { failure = error }
+        // What retention may have done, and, unless an operation failed, whether it did.
+        let first = log.isEmpty ? log.nextIndex : log.firstIndex
+        changed += bases.flatMap { base in before.filter { $0.first < base && base < $0.next }.map { $0.truncatedFront(base) } }
+        let hasDropped = !bases.isEmpty && before.allSatisfy { $0.first < first }
+        if hasDropped { retentionDrops += 1 }
         trace?("\(name) [\(start)..<\(disk.operations)]: \(failure?.text ?? "done") \(index.map { "at \($0)" } ?? "")")
         if let failure {
             try expect(failure, name)
@@ -250,11 +266,17 @@ final class Session<Log: LogUnderTest> {
                 if lines.count > 128 { lines.removeSubrange(1..<lines.count - 127) }
             }
         } else {
-            if wasPoisoned && name != "background" { throw Violation(text: "\(name) succeeded after a poisoning") }
+            if wasPoisoned && name != "background" && name != "syncer" {
+                throw Violation(text: "\(name) succeeded after a poisoning")
+            }
             var left: [Line] = []
             for (i, line) in before.enumerated() where index == nil || line.next == index {
                 let result = done(change == nil ? line : changed[i])
                 if !left.contains(result) { left.append(result) }
+            }
+            if !bases.isEmpty {
+                for line in changed where !left.contains(line) { left.append(line) }
+                if disk.faultsStruck == faults { left.removeAll { $0.first != first } }
             }
             if left.isEmpty {
                 throw Violation(
@@ -275,7 +297,7 @@ final class Session<Log: LogUnderTest> {
             shadows = shadows.map { $0.next == index ? $0.appending(Array(batch)) : $0 }
         }
         record(name, start, before, changed)
-        if failure == nil && promisesDurability {
+        if failure == nil && (promisesDurability || hasDropped) {
             shadows = []
             record("return of \(name)", disk.operations, lines)
         }
@@ -359,11 +381,15 @@ final class Session<Log: LogUnderTest> {
         try call(
             "replace from \(index) by \(count)", certain: certainErrors, cutTo: index - 1,
             change: { line in
-                let line = line.truncated(index - 1).appending(batch.entries)
-                return line.promising(durable: line.last)
-            }
+                let replaced = line.truncated(index - 1).appending(batch.entries)
+                // What is seen of a replacement is durable. Where nothing is dropped it is no more than an append.
+                return index < line.next ? replaced.promising(durable: replaced.last) : replaced
+            },
+            done: { $0.promising(durable: $0.last) }
         ) { (log) throws(LogError) in
+            let isLess = index < log.nextIndex
             try log.replaceSuffix(index, batch)
+            if isLess { replacements += 1 }
             return nil
         }
     }
@@ -376,12 +402,54 @@ final class Session<Log: LogUnderTest> {
     }
 
     func stepBackground() throws(Violation) {
-        try call("background", promisesDurability: false, change: nil) { (_) throws(LogError) in
-            // Some more time has passed than any interval takes.
+        // Some more time has passed than any interval takes.
+        try call("syncer", promisesDurability: false, change: nil) { (_) throws(LogError) in
             _ = disk.syncer.step(now: .max)
+            return nil
+        }
+        try call("background", promisesDurability: false, change: nil, mayDropTo: retentionBases()) { (_) throws(LogError) in
             _ = disk.background.step(now: .max)
             return nil
         }
+    }
+
+    /// The indexes to which retention may drop the log's front: none but where a segment begins, none beyond what the limits ask for,
+    /// and with a limit that is known exactly that one alone.
+    private func retentionBases() throws(Violation) -> [UInt64] {
+        let options = setting.options
+        guard let log, !isPoisoned, options.maxSegments > 0 || options.retentionBytes > 0 || options.retentionAge > 0 else {
+            return []
+        }
+        disk.readsAreSafe = true
+        defer { disk.readsAreSafe = false }
+        var infos: [SegmentInfo]
+        do throws(LogError) { infos = try log.segments() } catch { throw Violation(text: "segments failed: \(error.text)") }
+        guard let tail = infos.last else { return [] }
+        for (before, after) in zip(infos, infos.dropFirst()) where before.endIndex != max(after.firstIndex, before.endIndex) {
+            throw Violation(text: "segment \(after.id) does not go on where the one before it ends")
+        }
+        var bytes: UInt64 = 0
+        if tail.firstIndex == tail.endIndex {
+            bytes = tail.fileBytes
+            infos.removeLast()
+        }
+        guard infos.count > 1 else { return [] }
+        if options.retentionAge > 0 {
+            // What time the log will look at is not known.
+            let limit = disk.latest - Int64(options.retentionAge) * 1_000_000 + 3_000_000
+            return infos.indices.dropFirst().filter { infos[$0 - 1].highestTime < limit }.map { infos[$0].firstIndex }
+        }
+        var keep = infos.count - 1
+        if options.maxSegments > 0 {
+            keep = max(0, infos.count - Int(options.maxSegments))
+        } else {
+            bytes += infos[keep].fileBytes
+            while keep > 0, bytes + infos[keep - 1].fileBytes <= options.retentionBytes {
+                keep -= 1
+                bytes += infos[keep].fileBytes
+            }
+        }
+        return keep > 0 ? [infos[keep].firstIndex] : []
     }
 
     /// Reads an entry or two, as a host would between its writes.
@@ -398,6 +466,22 @@ final class Session<Log: LogUnderTest> {
             return
         }
         if !isRight { throw Violation(text: "entry \(index) is not what was appended") }
+        try search(log, line)
+    }
+
+    /// The last entry of a term is found, or that there is none.
+    private func search(_ log: Log, _ line: Line) throws(Violation) {
+        let term = chance.below(Int(self.term) + 2)
+        let expected = line.entries.lastIndex { $0.term == UInt64(term) }.map { line.first + UInt64($0) }
+        var found: UInt64? = nil
+        do throws(LogError) {
+            found = try log.lastIndexOfTerm(UInt64(term))
+        } catch {
+            if error.code != .notFound { return try expect(error, "search for term \(term)") }
+        }
+        if found != expected {
+            throw Violation(text: "the last entry of term \(term) is \(expected ?? 0), and \(found ?? 0) was found")
+        }
     }
 
     /// One call of some kind.
