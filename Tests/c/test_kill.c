@@ -14,12 +14,12 @@
 
 /* ---- The journal ---------------------------------------------------------------------------- */
 
-typedef enum { APPEND, TRUNCATE, TRUNCATE_FRONT, RESET, SYNC } kind_t;
+typedef enum { APPEND, TRUNCATE, TRUNCATE_FRONT, RESET, SYNC, REPLACE, ROTATE } kind_t;
 
 /* Written in one piece: smaller than PIPE_BUF. */
 typedef struct message {
     uint32_t kind, done;
-    uint64_t index; /* of a truncation; of an append that is done, the index that it was given */
+    uint64_t index; /* of a truncation or replacement; of an append that is done, the index that it was given */
     uint64_t operation;
     uint64_t durable; /* of an operation that is done: whether it promised durability */
 } message_t;
@@ -40,18 +40,20 @@ static void tell(int journal, message_t message) {
 
 /* ---- The child ------------------------------------------------------------------------------ */
 
-static void append_operation(walrus_t *log, int journal, uint64_t operation, uint32_t flags, bool durable) {
+/* An append, or a replacement of all from an index on (0: an append). */
+static void put_operation(walrus_t *log, int journal, uint64_t operation, uint64_t from, uint32_t flags, bool durable) {
     size_t count = batch_size(operation);
     walrus_record_t records[7];
-    message_t message = {.kind = APPEND, .operation = operation, .durable = durable};
+    message_t message = {.kind = from ? REPLACE : APPEND, .index = from, .operation = operation, .durable = durable};
     memset(records, 0, sizeof records);
     for (size_t i = 0; i < count; i++) {
         uint64_t seed = seed_of(operation, i);
         records[i] = (walrus_record_t){.data = payload(size_of(seed), seed), .size = size_of(seed)};
     }
     tell(journal, message);
-    CHECK_OK(count == 1 ? walrus_append_record(log, records, flags, &message.index)
-                        : walrus_append_batch(log, records, count, flags, &message.index));
+    CHECK_OK(from         ? walrus_replace_suffix(log, from, records, count, 0)
+             : count == 1 ? walrus_append_record(log, records, flags, &message.index)
+                          : walrus_append_batch(log, records, count, flags, &message.index));
     message.done = 1;
     tell(journal, message);
     for (size_t i = 0; i < count; i++)
@@ -87,9 +89,14 @@ static void work_until_killed(const char *dir, const char *sync, uint64_t round,
             cut_operation(log, journal, RESET, last + below(&chance, 50) + 1);
         else if (what < 9)
             cut_operation(log, journal, SYNC, 0);
+        else if (what < 12 && last > 0)
+            put_operation(log, journal, (round << 24) + n, last + 1 - below(&chance, last - first < 10 ? last - first + 2 : 10),
+                          0, true);
+        else if (what == 12)
+            CHECK_OK(walrus_rotate(log));
         else {
             bool durable = always || below(&chance, 20) == 0;
-            append_operation(log, journal, (round << 24) + n, durable && !always ? WALRUS_DURABLE : 0, durable);
+            put_operation(log, journal, (round << 24) + n, 0, durable && !always ? WALRUS_DURABLE : 0, durable);
         }
     }
 }
@@ -97,7 +104,9 @@ static void work_until_killed(const char *dir, const char *sync, uint64_t round,
 /* ---- The parent ----------------------------------------------------------------------------- */
 
 static void apply(model_t *model, const message_t *message) {
-    if (message->kind == APPEND)
+    if (message->kind == REPLACE)
+        model_truncate(model, message->index - 1);
+    if (message->kind == APPEND || message->kind == REPLACE)
         for (size_t i = 0; i < batch_size(message->operation); i++) {
             uint64_t seed = seed_of(message->operation, i);
             model_append(model, 0, size_of(seed), seed, 0, 0);
@@ -167,7 +176,7 @@ static bool read_journal(campaign_t *campaign, int journal, message_t *pending) 
         uint64_t last = campaign->model.next - 1;
         if (campaign->floor > last)
             campaign->floor = last;
-        if (message.durable && (message.kind == APPEND || message.kind == SYNC))
+        if (message.durable && (message.kind == APPEND || message.kind == REPLACE || message.kind == SYNC))
             campaign->floor = last;
         campaign->acknowledged++;
     }
@@ -267,6 +276,77 @@ CASE(with_sync_os_everything_whose_append_returned_survives_a_kill) { run_campai
 
 /* Catches: a buffer that is written out of order, and a loss that reaches below what was synced. */
 CASE(with_sync_none_a_kill_costs_only_the_end_that_was_not_synced) { run_campaign("none", 80); }
+
+/* ---- Replacing over and over ---------------------------------------------------------------- */
+
+/* Ten entries are kept; behind them stand those of one replacement, whose number is in each, and how many they are follows from it. */
+static size_t replacement_size(uint64_t operation) { return 1 + operation * 7 % 300; }
+
+static void replace_until_killed(const char *dir, uint64_t operation, int journal) {
+    walrus_t *log = open_log(dir, "segment_size=64KiB buffer_size=4KiB");
+    while (walrus_last_index(log) < 10)
+        append_payload(log, 30, 7);
+    walrus_record_t *records = calloc(300, sizeof *records);
+    CHECK(records != NULL);
+    for (;; operation++) {
+        size_t count = replacement_size(operation);
+        for (size_t i = 0; i < count; i++)
+            records[i] = (walrus_record_t){.data = &operation, .size = sizeof operation, .term = operation};
+        tell(journal, (message_t){.kind = REPLACE, .operation = operation});
+        CHECK_OK(walrus_replace_suffix(log, 11, records, count, 0));
+        tell(journal, (message_t){.kind = REPLACE, .operation = operation, .done = 1});
+    }
+}
+
+/* Catches: slots that speak of a segment before it is synced, a suffix half of which is new, a leftover that is found again. */
+CASE(a_kill_leaves_the_old_suffix_or_the_new_one) {
+    const char *dir = at("log");
+    random_source_t chance = {run_seed()};
+    uint64_t done = 0, kept = 0, lost = 0;
+    double began = check_now_s();
+    for (int round = 1; round <= 60 && check_now_s() - began < 8; round++) {
+        int journal[2];
+        CHECK(pipe2(journal, O_CLOEXEC) == 0);
+        CHECK(fcntl(journal[1], F_SETPIPE_SZ, 1 << 20) > 0);
+        pid_t child = start();
+        if (child == 0)
+            replace_until_killed(dir, done + 1, journal[1]);
+        close(journal[1]);
+        usleep((useconds_t)(5000 + below(&chance, 60000)));
+        kill(child, SIGKILL);
+        CHECK_U64(1000 + SIGKILL, await(child));
+        message_t message = {.done = 1};
+        uint64_t pending = 0;
+        while (read(journal[0], &message, sizeof message) == sizeof message) {
+            pending = message.done ? 0 : message.operation;
+            done = message.done ? message.operation : done;
+        }
+        close(journal[0]);
+        if (!exists(dir))
+            continue;
+        CHECK_NOTE("round %d, %" PRIu64 " done, %" PRIu64 " in flight", round, done, pending);
+        walrus_t *log = open_log(dir, "");
+        uint64_t last = walrus_last_index(log), first_found = 0;
+        for (uint64_t index = 11; index <= last; index++) {
+            uint64_t found = 0;
+            size_t size;
+            CHECK_OK(walrus_read(log, index, &found, sizeof found, &size));
+            first_found = first_found ? first_found : found;
+            CHECK_U64(first_found, found);
+        }
+        if (last >= 11) {
+            CHECK(first_found == done || (pending && first_found == pending));
+            CHECK_U64(10 + replacement_size(first_found), last);
+        } else
+            CHECK(done == 0);
+        kept += pending && first_found == pending;
+        lost += pending && first_found != pending;
+        done = first_found;
+        CHECK_OK(walrus_close(log));
+    }
+    printf("      %" PRIu64 " replacements; in flight at the kill: %" PRIu64 " kept, %" PRIu64 " lost\n", done, kept, lost);
+    CHECK(done > 3 && lost > 0);
+}
 
 /* ---- Several threads ------------------------------------------------------------------------ */
 
@@ -374,17 +454,19 @@ CASE(acknowledgements_of_a_group_commit_survive_a_kill) {
 
 typedef struct step {
     kind_t kind;
-    uint64_t index; /* of an append: how many entries; 1000 and more: one entry of that size */
+    uint64_t index; /* of an append: how many entries; 1000 and more: one entry of that size; of a replacement: 100 times where + how many */
 } step_t;
 
 static const step_t script[] = {
     {APPEND, 1},          {APPEND, 7}, {APPEND, 30000},      {APPEND, 3},    {TRUNCATE, 38}, {APPEND, 2},
     {TRUNCATE_FRONT, 20}, {SYNC, 0},   {TRUNCATE_FRONT, 33}, {APPEND, 5},    {TRUNCATE, 36}, {APPEND, 1},
+    {REPLACE, 3504},      {ROTATE, 0}, {REPLACE, 3902},      {REPLACE, 3307}, {APPEND, 2}, {REPLACE, 3901},
     {RESET, 100},         {APPEND, 2}, {RESET, 50},          {APPEND, 9000}, {TRUNCATE, 49}, {APPEND, 4}};
 enum { STEPS = sizeof script / sizeof script[0] };
 
-static size_t step_entries(const step_t *step) { return step->index >= 1000 ? 1 : (size_t)step->index; }
-static size_t step_size(const step_t *step) { return step->index >= 1000 ? (size_t)step->index : 500; }
+static bool is_large(const step_t *step) { return step->kind == APPEND && step->index >= 1000; }
+static size_t step_entries(const step_t *step) { return is_large(step) ? 1 : (size_t)step->index % 100; }
+static size_t step_size(const step_t *step) { return is_large(step) ? (size_t)step->index : 500; }
 static uint64_t step_seed(size_t number, size_t entry) { return 100000 + number * 100 + entry; }
 
 static void run_script(const char *dir, const char *text, volatile uint32_t *progress) {
@@ -392,17 +474,20 @@ static void run_script(const char *dir, const char *text, volatile uint32_t *pro
     for (size_t s = 0; s < STEPS; s++) {
         const step_t *step = &script[s];
         progress[0] = (uint32_t)s + 1;
-        if (step->kind == APPEND) {
+        if (step->kind == APPEND || step->kind == REPLACE) {
             walrus_record_t records[7];
             memset(records, 0, sizeof records);
             for (size_t i = 0; i < step_entries(step); i++)
                 records[i] =
                     (walrus_record_t){.data = payload(step_size(step), step_seed(s, i)), .size = step_size(step)};
-            CHECK_OK(walrus_append_batch(log, records, step_entries(step), 0, NULL));
+            CHECK_OK(step->kind == APPEND
+                         ? walrus_append_batch(log, records, step_entries(step), 0, NULL)
+                         : walrus_replace_suffix(log, step->index / 100, records, step_entries(step), 0));
         } else
             CHECK_OK(step->kind == TRUNCATE         ? walrus_truncate(log, step->index)
                      : step->kind == TRUNCATE_FRONT ? walrus_truncate_front(log, step->index)
                      : step->kind == RESET          ? walrus_reset(log, step->index)
+                     : step->kind == ROTATE         ? walrus_rotate(log)
                                                     : walrus_sync(log));
         progress[1] = (uint32_t)s + 1;
     }
@@ -412,7 +497,9 @@ static void run_script(const char *dir, const char *text, volatile uint32_t *pro
 
 static void model_step(model_t *model, size_t s) {
     const step_t *step = &script[s];
-    if (step->kind == APPEND)
+    if (step->kind == REPLACE)
+        model_truncate(model, step->index / 100 - 1);
+    if (step->kind == APPEND || step->kind == REPLACE)
         for (size_t i = 0; i < step_entries(step); i++)
             model_append(model, 0, step_size(step), step_seed(s, i), 0, 0);
     else if (step->kind == TRUNCATE)
