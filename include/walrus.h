@@ -210,10 +210,11 @@ typedef struct walrus_entry {
  *   max_entry_size    64MiB      1 to 1GiB: a larger entry is TOO_LARGE
  *   max_segments      0          0 to 1048576: keep at most this many segments. This option and the next two drop
  *                                the oldest whole segments beyond a limit, in the background, at each rotation
- *                                and at open; never the last segment. 0: no limit
- *   retention_bytes   0          0 to 2^60: keep at most this many bytes of segment files; 0: no limit
- *   retention_age_ms  0          0 to 2^60 (also "12h", "7d"): drop segments all of whose entries have
- *                                timestamps older than this; 0: no limit
+ *                                and at open; never the last segment that has entries. 0: no limit
+ *   retention_bytes   0          0 to 2^60: keep at most this many bytes of segment files, the space reserved in
+ *                                the last one included; 0: no limit
+ *   retention_age_ms  0          0 to 2^60 (also "12h", "7d"): drop segments up to whose end no entry has a
+ *                                timestamp younger than this; 0: no limit
  *   txn_timeout_ms    30000      1 to 2^60: how long a transaction may stay open, where walrus_txn_begin does
  *                                not say otherwise
  *   txn_max_entries   1000       1 to 16777216: entries in one transaction
@@ -481,9 +482,9 @@ WALRUS_API int32_t walrus_term(walrus_t *log, uint64_t index, uint64_t *term);
 WALRUS_API int32_t walrus_last_index_of_term(walrus_t *log, uint64_t term, uint64_t *index);
 
 /* The first index that holds an entry of this time or a later one, or an entry that comes after such a one: the
- * first at which the running maximum of the timestamps, dropped entries included, reaches timestamp_ns.
- * O(log n), through the footers. Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY. Any
- * thread; since 0.2. */
+ * first at which the running maximum of the timestamps reaches timestamp_ns. Entries that were dropped at the front
+ * count in it, but not those from before the log was last empty. O(log n), through the footers.
+ * Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_t *index);
 
 /* ---- Read-only handles -----------------------------------------------------------------------
@@ -555,7 +556,8 @@ WALRUS_API int32_t walrus_reset(walrus_t *log, uint64_t next_index);
 /* Drops every entry from from_index on and appends count records in their place, as one step: after a crash at
  * any moment the log has all of the old suffix or all of the new one. For Raft followers whose suffix conflicts
  * with the leader's. from_index: from the first index (or, in an empty log, the next one) to the next index.
- * Records that name an index must name the one they will get. count 0 only truncates. flags: 0 or
+ * Records that name an index must name the one they will get. count 0 only truncates. Where something is dropped,
+ * what is new begins a new segment; for a moment other threads may see the log end at from_index - 1. flags: 0 or
  * WALRUS_DURABLE; it is always durable on return.
  * Errors: NOT_FOUND (above the next index), COMPACTED (below the first), those of walrus_append_batch (the log
  * is as it was, but for IO and POISONED), NO_SPACE. Any thread; since 0.2. */
