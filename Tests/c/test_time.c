@@ -199,6 +199,11 @@ CASE(a_time_is_found_in_the_midst_of_a_large_segment) {
             CHECK_OK(walrus_seek_time(log, (int64_t)i * 10 - 9, &found));
             CHECK_U64(i % 7 == 0 ? i + 1 : i, found);
         }
+        /* The very times at which blocks begin and end. */
+        for (uint64_t i = 1020; i < 40000; i += i % 1024 == 4 ? 1016 : 1) {
+            CHECK_OK(walrus_seek_time(log, (int64_t)i * 10, &found));
+            CHECK_U64(i % 7 == 0 ? i + 1 : i, found);
+        }
         for (uint64_t term = 1; term < 400; term += 3) {
             CHECK_OK(walrus_last_index_of_term(log, term, &found));
             CHECK_U64(term * 100 + 99, found);
