@@ -112,7 +112,7 @@ private func flip(_ bytes: MutableBytes, _ bit: Int) { bytes.store8(bytes.bytes.
             slot.cutHighest = 18
             slot.highestStamp = -19
             slot.lastTerm = 20
-            slot.encode(to: bytes)
+            slot.encode(to: bytes, records: .empty)
             guard case .valid(let found) = MetadataSlot.decode(bytes.bytes) else {
                 Issue.record("the slot does not verify")
                 return

@@ -2,7 +2,9 @@
 //
 // Each update writes and syncs one slot, the one that can be done without, and then the other before it returns. So a damaged slot beside its predecessor was
 // never acknowledged, and a damaged slot beside its equal can be made good. Overwriting in place, it needs no
-// new space: a log can be cut on a full disk.
+// new space, unless the records grow: then it is claimed before anything is written. A log can be cut on a full disk.
+
+import CWalrusPlatform
 
 public struct MetadataStore<S: Storage>: ~Copyable {
     private let storage: S
@@ -11,6 +13,10 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     private(set) var current: MetadataSlot
     /// How often it was replaced since it was opened.
     private(set) var updates: UInt64 = 0
+    /// The records that the slots hold.
+    private(set) var records: MetadataRecords
+    /// Bytes of each slot for which the file has space.
+    private var claimed: Int
     /// The slots are not equal: an update was interrupted, or one is damaged. The next update makes them equal.
     private(set) var isInNeedOfRepair: Bool
     /// The slot that an update writes first: the one that can be done without.
@@ -24,8 +30,9 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     /// - Throws: `.corrupt` if neither slot is good; `.version`, `.unsupported`, `.io`.
     init(storage: S, file: FileHandle) throws(LogError) {
         let buffer = try Memory(count: MetadataSlot.capacity)
+        var records = MetadataRecords()
         do throws(LogError) {
-            let found = try MetadataStore.readBoth(storage, file, buffer.bytes)
+            let found = try MetadataStore.readBoth(storage, file, buffer.bytes, &records)
             self.current = found.slot
             self.isInNeedOfRepair = found.stale != nil
             self.firstToWrite = found.stale ?? 0
@@ -35,10 +42,20 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         self.storage = storage
         self.file = file
         self.buffer = buffer
+        claimed = MetadataStore.space(for: records.count)
+        self.records = records
     }
 
     func close() { storage.close(file) }
 
+    /// What a log's first metadata has of space for each slot, and what is added to it at a time.
+    private static var spaceStep: Int { 4096 }
+
+    private static func space(for recordsSize: Int) -> Int {
+        (MetadataSlot.headerSize + recordsSize + spaceStep - 1) / spaceStep * spaceStep
+    }
+
+    /// Reads the slot at `offset` into `buffer`.
     private static func read(_ storage: S, _ file: FileHandle, _ offset: UInt64, _ buffer: MutableBytes) throws(LogError)
         -> MetadataSlot.Decoded
     {
@@ -46,17 +63,27 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         return MetadataSlot.decode(buffer.bytes.slice(0, got))
     }
 
-    private static func readBoth(_ storage: S, _ file: FileHandle, _ buffer: MutableBytes) throws(LogError) -> (
-        slot: MetadataSlot, stale: Int?
-    ) {
+    /// The newer slot with its records, and the one that is not its equal, if one is not.
+    private static func readBoth(
+        _ storage: S, _ file: FileHandle, _ buffer: MutableBytes, _ records: inout MetadataRecords
+    ) throws(LogError) -> (slot: MetadataSlot, stale: Int?) {
         let first = try read(storage, file, slotOffsets.0, buffer)
+        if case .valid(let slot) = first { try keep(slot, buffer.bytes, &records) }
         let second = try read(storage, file, slotOffsets.1, buffer)
         let slot = try choose(first, second)
         switch (first, second) {
-        case (.valid(let a), .valid(let b)): return (slot, a.sequence == b.sequence ? nil : a.sequence < b.sequence ? 0 : 1)
-        case (.valid, _): return (slot, 1)
-        default: return (slot, 0)
+        case (.valid(let a), .valid(let b)) where a.sequence >= b.sequence:
+            return (slot, a.sequence == b.sequence ? nil : 1)
+        case (.valid, .damaged): return (slot, 1)
+        default:
+            try keep(slot, buffer.bytes, &records)
+            return (slot, 0)
         }
+    }
+
+    private static func keep(_ slot: MetadataSlot, _ source: Bytes, _ records: inout MetadataRecords) throws(LogError) {
+        if slot.recordsSize > 0 { try records.makeRoom() }
+        records.replace(with: slot.records(in: source))
     }
 
     private static func choose(_ first: MetadataSlot.Decoded, _ second: MetadataSlot.Decoded) throws(LogError) -> MetadataSlot {
@@ -85,19 +112,56 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         defer { storage.close(file) }
         let block = try Memory(count: 4096)
         block.bytes.zero(0, 4096)
-        slot.encode(to: block.bytes)
+        slot.encode(to: block.bytes, records: .empty)
         try storage.write(file, at: slotOffsets.0, block.bytes.bytes, .empty)
         try storage.write(file, at: slotOffsets.1, block.bytes.bytes, .empty)
         try storage.sync(file)
         try storage.rename(.metadataInProgress, to: .metadata)
     }
 
-    /// Replaces the metadata. Durable when it returns. When it throws, either may be what a next open finds.
+    /// Makes sure that an update with `recordsSize` bytes of records cannot fail for want of memory or space. Nothing is changed when it
+    /// throws.
+    mutating func prepare(recordsSize: Int) throws(LogError) {
+        if recordsSize > 0 { try records.makeRoom() }
+        guard storage.mayGrow(to: MetadataStore.slotOffsets.1 + UInt64(MetadataSlot.headerSize + recordsSize)) else {
+            throw LogError(
+                .noSpace, "the process's file-size limit (RLIMIT_FSIZE) leaves no room for the metadata", errno: EFBIG,
+                file: .metadata)
+        }
+        let wanted = MetadataStore.space(for: recordsSize)
+        if wanted <= claimed { return }
+        do throws(LogError) {
+            let (first, second) = MetadataStore.slotOffsets
+            try storage.claim(file, from: first + UInt64(claimed), to: first + UInt64(wanted))
+            try storage.claim(file, from: second + UInt64(claimed), to: second + UInt64(wanted))
+        } catch {
+            throw error.located(in: .metadata)
+        }
+        claimed = wanted
+    }
+
+    /// Replaces the metadata, but for the records. Durable when it returns. When it throws, either may be what a next open finds.
     mutating func update(_ change: (inout MetadataSlot) -> Void) throws(LogError) {
         var next = current
         change(&next)
+        try write(&next, records.bytes)
+    }
+
+    /// Replaces the records, too: `sequence` is that of the last change that they have in them. They were prepared for.
+    mutating func update(
+        records: borrowing MetadataRecords, sequence: UInt64, _ change: (inout MetadataSlot) -> Void = { _ in }
+    ) throws(LogError) {
+        var next = current
+        change(&next)
+        next.metadataSequence = sequence
+        try write(&next, records.bytes)
+        self.records.replace(with: records.bytes)
+    }
+
+    private mutating func write(_ next: inout MetadataSlot, _ records: Bytes) throws(LogError) {
         next.sequence += 1
-        next.encode(to: buffer.bytes)
+        next.recordsSize = records.count
+        next.encode(to: buffer.bytes, records: records)
         let bytes = buffer.bytes.bytes.slice(0, next.size)
         do throws(LogError) {
             try write(bytes, slot: firstToWrite)
@@ -119,6 +183,12 @@ public struct MetadataStore<S: Storage>: ~Copyable {
 
     /// The metadata as it is on disk now, for a reader beside a writer.
     func reread() throws(LogError) -> MetadataSlot {
-        try MetadataStore.readBoth(storage, file, buffer.bytes).slot
+        var records = MetadataRecords()
+        return try reread(&records)
+    }
+
+    /// The same with the records.
+    func reread(_ records: inout MetadataRecords) throws(LogError) -> MetadataSlot {
+        try MetadataStore.readBoth(storage, file, buffer.bytes, &records).slot
     }
 }

@@ -19,6 +19,7 @@ enum FrameType {
     static var seal: UInt8 { 4 }
     static var watermark: UInt8 { 5 }
     static var padding: UInt8 { 6 }
+    static var metadata: UInt8 { 7 }
     /// From here on a reader that does not know a type may pass over it.
     static var skippable: UInt8 { 128 }
 }
@@ -49,7 +50,7 @@ struct FrameHeader {
     var hasGivenTime: Bool { flags & FrameHeader.givenTimeFlag != 0 }
     /// Whether this library knows what the frame says. It must refuse a log in which it meets one that it does not know.
     var isKnown: Bool {
-        (type >= FrameType.entry && type <= FrameType.padding || type >= FrameType.skippable)
+        (type >= FrameType.entry && type <= FrameType.metadata || type >= FrameType.skippable)
             && flags & ~(FrameHeader.continuesFlag | FrameHeader.givenTimeFlag) == 0
     }
 

@@ -1,7 +1,7 @@
 // MetadataSlot.swift - one of the two slots of walrus.meta
 //
-// What is known of a log besides its entries: which segments are live, where it was last cut, its first index. docs/FORMAT.md
-// has the table; MetadataStore writes it.
+// What is known of a log besides its entries: which segments are live, where it was last cut, its first index, and the caller's
+// key-value records. docs/FORMAT.md has the table; MetadataStore writes it.
 
 struct MetadataSlot {
     static var headerSize: Int { 256 }
@@ -24,14 +24,19 @@ struct MetadataSlot {
     var highestStamp: Int64 = .min
     var lastTerm: UInt64 = 0
     var created: Int64 = 0
+    /// Of the last change of metadata that the slot's records have in them. Metadata frames with a higher one are newer.
+    var metadataSequence: UInt64 = 0
+    /// Bytes of the records behind the header.
+    var recordsSize = 0
 
     init() {}
 
     /// Bytes that `encode` fills.
-    var size: Int { MetadataSlot.headerSize }
+    var size: Int { MetadataSlot.headerSize + recordsSize }
 
-    func encode(to target: MutableBytes) {
-        target.zero(0, size)
+    /// `records`: as many bytes as `recordsSize` says.
+    func encode(to target: MutableBytes, records: Bytes) {
+        target.zero(0, MetadataSlot.headerSize)
         target.store64(MetadataSlot.magic, 0)
         target.store16(FormatVersion.major, 8)
         target.store16(FormatVersion.minor, 10)
@@ -50,7 +55,10 @@ struct MetadataSlot {
         target.store64(cutHighest, 104)
         target.store64(highestStamp, 112)
         target.store64(lastTerm, 120)
+        target.store32(UInt32(recordsSize), 132)
         target.store64(created, 136)
+        target.store64(metadataSequence, 144)
+        target.copy(records, to: MetadataSlot.headerSize)
         target.store32(MetadataSlot.checksum(target.bytes, size: size), 252)
     }
 
@@ -85,10 +93,17 @@ struct MetadataSlot {
         slot.highestStamp = source.i64(112)
         slot.lastTerm = source.u64(120)
         slot.created = source.i64(136)
+        slot.metadataSequence = source.u64(144)
+        slot.recordsSize = Int(source.u32(132))
         // What no writer ever wrote is damage, checksum or not.
         guard slot.sequence < 1 << 63, slot.epoch < 1 << 63, slot.lowestSegment < 1 << 63, slot.highestSegment < 1 << 63,
-            slot.firstIndex <= .max - UInt64(UInt32.max)
+            slot.firstIndex <= .max - UInt64(UInt32.max), slot.metadataSequence < 1 << 63,
+            slot.recordsSize <= size - headerSize,
+            MetadataRecords.isWellFormed(source.slice(headerSize, slot.recordsSize))
         else { return .damaged }
         return .valid(slot)
     }
+
+    /// The records of a slot that was decoded from `source`.
+    func records(in source: Bytes) -> Bytes { source.slice(MetadataSlot.headerSize, recordsSize) }
 }

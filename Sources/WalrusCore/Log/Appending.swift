@@ -146,6 +146,7 @@ extension Log {
         try checkWritable()
         try checkMayWait()
         try settle()
+        try syncStaged()
         let last = next.load(ordering: .acquiring) - 1
         try waitDurable(last)
     }

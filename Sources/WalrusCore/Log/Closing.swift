@@ -34,6 +34,11 @@ extension Log {
                     storage.close(spare.file)
                     try storage.remove(.segment(spare.id))
                 }
+                // After a clean close nobody looks for what rode.
+                if writer.values.lastRide > 0 {
+                    try writer.prepareFold()
+                    try writer.updateFolding { _ in }
+                }
                 guard let segment = writer.tail.segment, segment.place.isMemory else { return }
                 if writer.tail.file.isOpen && writer.tail.isOpen {
                     try storage.truncate(writer.tail.file, to: writer.tail.endOffset)

@@ -18,6 +18,8 @@ struct LogWriter<S: Storage>: ~Copyable {
     let stock: SegmentStock<S>
     var metadata: MetadataStore<S>
     var tail: TailWriter<S>
+    /// The caller's key-value records.
+    var values: MetadataState
     /// Full segments that wait for their sync, oldest first; each holds a reference and its file.
     var unsynced = CArray<UnsyncedSegment>()
     /// Segment files that are no longer part of the log.
@@ -46,13 +48,16 @@ struct LogWriter<S: Storage>: ~Copyable {
         }
         let first = tail.nextIndex
         var bytes: UInt64 = 0
+        let hasStaged = !values.staged.isEmpty
         do throws(LogError) {
+            if hasStaged { try tail.putMetadata(values.stagedPayload(), continues: true) }
             bytes = try tail.put(all: records, durableIndex: durableIndex)
         } catch {
             throw WriteFailure(error, isHarmless: false)
         }
         isVirgin = false
         counts.noteAppend(records.count, bytes)
+        if hasStaged { values.ride(lastIndex: tail.nextIndex &- 1) }
         return first
     }
 
@@ -125,6 +130,7 @@ struct LogWriter<S: Storage>: ~Copyable {
             }
             if needed > Limits.batchSize { throw LogError(.tooLarge, "the batch takes up more than 2 GiB") }
         }
+        needed &+= UInt64(values.stagedFrameSize)
         return needed &+ UInt64(TailWriter<S>.controlSize) &+ UInt64(records.count >> 10 &+ 1) &* 32 &+ 2 &* options.syncPadding
     }
 
@@ -152,15 +158,19 @@ struct LogWriter<S: Storage>: ~Copyable {
         try unsynced.reserve(1)
         // What proves all entries below an index durable does not prove it of a segment that has none, and later ones name it.
         if tail.hasEntries { try tail.flush() } else { try tail.sync(padding: options.syncPadding) }
+        values.gatherRides()
+        let repeated = UInt64(values.repeatedFrameSize)
         let new = try makeSegment(
             BeginPayload(
                 baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end, run: run,
                 highestTime: tail.highestTime, highestStamp: tail.highestStamp, durableIndex: durableIndex,
                 risingFrom: tail.segment == nil || run.term < tail.lastTerm ? baseIndex : tail.risingFrom),
-            needed: needed)
+            needed: needed + repeated)
         stock.begun()
         try retireTail(for: new.segment)
         tail.begin(new)
+        // What the slots do not have yet must be in the last segment.
+        if repeated > 0 { try tail.putMetadata(values.repeatedPayload(), continues: false) }
     }
 
     /// A file with room for `needed` bytes of frames behind its begin frame. Where that fails, the log is as it was.

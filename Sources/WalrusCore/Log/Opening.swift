@@ -172,9 +172,10 @@ extension Log {
         swap(&dropped, &found.dropped)
         let stock = try SegmentStock(
             maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID &+ 1)
+        let values = try loadValues(metadata, found.ridden, options, lastIndex: tail.nextIndex - 1)
         let writer = LogWriter(
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
-            metadata: metadata, tail: tail,
+            metadata: metadata, tail: tail, values: values,
             dead: dead, dropped: dropped,
             wantsRetention: options.hasRetention && !options.readOnly, isVirgin: slot.firstIndex == 0 && found.tail == nil)
         return try Log(
@@ -182,6 +183,28 @@ extension Log {
             first: max(min(first, nextIndex), 1), next: nextIndex,
             durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
             report: found.report)
+    }
+
+    /// The key-value records: those in the slots, and what rode since.
+    private static func loadValues(
+        _ metadata: borrowing MetadataStore<S>, _ ridden: borrowing RiddenMetadata, _ options: Options, lastIndex: UInt64
+    ) throws(LogError) -> MetadataState {
+        var values = MetadataState()
+        let slot = metadata.current
+        if options.readOnly {
+            // A writer may have brought into the slots meanwhile what rode, and begun a segment that does not repeat it.
+            var records = MetadataRecords()
+            let newer = try metadata.reread(&records)
+            if newer.metadataSequence != slot.metadataSequence {
+                guard newer.metadataSequence >= ridden.sequence else {
+                    throw LogError(.busy, "the log's metadata was changed while it was read; try again")
+                }
+                try values.load(records.bytes, sequence: newer.metadataSequence, ridden, lastIndex: lastIndex)
+                return values
+            }
+        }
+        try values.load(metadata.records.bytes, sequence: slot.metadataSequence, ridden, lastIndex: lastIndex)
+        return values
     }
 
     private static func report(_ report: RecoveryReport, nextIndex: UInt64, _ diagnostics: Diagnostics) {

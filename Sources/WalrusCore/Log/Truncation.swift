@@ -39,12 +39,14 @@ extension Log {
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             // An append may have come between the sync and this lock: it goes with the rest.
             try writer.dead.reserve(segments.count + 2)
+            try writer.prepareFold()
             let (spare, highest) = try stock.clear()
             defer { if let spare { bury(spare, &writer) } }
             do throws(LogError) {
                 // Only the newest cut says in the slots which files are dead: those of an earlier one have to go first.
                 try writer.finishRemovals()
-                try recordCut(end, in: segment, highest: highest, &writer)
+                // What rode on the entries that are dropped stays.
+                try recordCut(end, in: segment, highest: highest, .foldAll, &writer)
             } catch {
                 throw poison(error)
             }
@@ -54,12 +56,12 @@ extension Log {
     }
 
     /// The update of the slots that is the cut. `highest`: the highest id among the segments that it drops.
-    private func recordCut(_ end: ScanPoint, in segment: SegmentRef, highest: UInt64, _ writer: inout LogWriter<S>)
-        throws(LogError)
-    {
+    private func recordCut(
+        _ end: ScanPoint, in segment: SegmentRef, highest: UInt64, _ change: MetadataState.Change, _ writer: inout LogWriter<S>
+    ) throws(LogError) {
         let known = try stock.highestID()
         let highestStamp = writer.tail.highestStamp
-        try writer.metadata.update {
+        try writer.updateFolding(change) {
             $0.epoch += 1
             $0.cut = SegmentEnd(id: segment.id, endIndex: end.index, endOffset: end.offset, digest: end.digest)
             $0.cutHighest = highest
@@ -234,7 +236,7 @@ extension Log {
                 // As with any cut, the files that an earlier one dropped have to go first.
                 try writer.finishRemovals()
                 try writer.write(records, to: &fresh)
-                try recordCut(end, in: segment, highest: new.id - 1, &writer)
+                try recordCut(end, in: segment, highest: new.id - 1, .setStaged, &writer)
             } catch {
                 writer.drop(new, file: fresh.file)
                 throw poison(error)
@@ -252,7 +254,7 @@ extension Log {
             do throws(LogError) {
                 try writer.finishRemovals()
                 try writer.write(records, to: &fresh)
-                try recordEmptying(nextIndex: from, lowest: new.id, &writer)
+                try recordEmptying(nextIndex: from, lowest: new.id, .setStaged, &writer)
             } catch {
                 writer.drop(new, file: fresh.file)
                 throw poison(error)
@@ -270,6 +272,8 @@ extension Log {
         try writer.dead.reserve(segments.count + 2)
         try writer.unsynced.reserve(1)
         try segments.reserveSlot()
+        // What is staged comes with the records: the update of the slots that makes them part of the log sets it.
+        try writer.prepareFold(.setStaged)
         return try writer.makeReplacement(records, from: from, behind: kept, in: segment)
     }
 
@@ -300,10 +304,11 @@ extension Log {
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             try writer.dead.reserve(segments.count + 2)
+            try writer.prepareFold()
             let (spare, highest) = try stock.clear()
             defer { if let spare { bury(spare, &writer) } }
             do throws(LogError) {
-                try recordEmptying(nextIndex: nextIndex, lowest: highest + 1, &writer)
+                try recordEmptying(nextIndex: nextIndex, lowest: highest + 1, .foldAll, &writer)
             } catch {
                 throw poison(error)
             }
@@ -313,11 +318,13 @@ extension Log {
     }
 
     /// The update of the slots that drops all segments with ids below `lowest`.
-    private func recordEmptying(nextIndex: UInt64, lowest: UInt64, _ writer: inout LogWriter<S>) throws(LogError) {
+    private func recordEmptying(
+        nextIndex: UInt64, lowest: UInt64, _ change: MetadataState.Change, _ writer: inout LogWriter<S>
+    ) throws(LogError) {
         let known = try stock.highestID()
         let highestStamp = writer.tail.highestStamp
         let lastTerm = writer.tail.lastTerm
-        try writer.metadata.update {
+        try writer.updateFolding(change) {
             $0.epoch += 1
             $0.firstIndex = nextIndex
             $0.lowestSegment = lowest

@@ -1,4 +1,4 @@
-// Upkeep.swift - what runs in the background: expiry, the next segment, syncs of full ones, retention, removals
+// Upkeep.swift - what runs in the background: expiry, the next segment, syncs of full ones, metadata, retention, removals
 
 extension LogWriter {
     /// Segments below this size are made when they are needed: a thread's wake-up costs more.
@@ -7,7 +7,8 @@ extension LogWriter {
     /// Whether the background has something to do. Looked at after each append.
     @inline(__always)
     var wantsUpkeep: Bool {
-        !hasUpkeepFailed && (wantsSpare || dead.count > 0 || unsynced.count > 0 || wantsRetention)
+        !hasUpkeepFailed
+            && (wantsSpare || dead.count > 0 || unsynced.count > 0 || wantsRetention || values.hasOlderRides)
     }
 
     /// The next segment is made when this one is half full: a small log never pays for it.
@@ -23,7 +24,10 @@ extension Log {
         guard isUsable else { return }
         expireTransactions()
         if commit.isPoisoned { return }
-        commit.leadIfFree { syncFullWithLead() }
+        commit.leadIfFree {
+            syncFullWithLead()
+            foldWithLead()
+        }
         applyRetention()
         prepareSpare()
         removeDead()

@@ -73,6 +73,8 @@ struct Recovery<S: Storage>: ~Copyable {
     /// The tail has a side file. Even one that bears no clean mark may do so again after a power cut, as long as its loss was not synced.
     var hasSideFile = false
     var durableIndex: UInt64 = 0
+    /// What the metadata frames of the tail say beyond the slots.
+    var ridden: RiddenMetadata
     /// The highest index that a segment declared durable which was dropped because an older one is torn.
     private var claimOfDropped: UInt64 = 0
     /// Where a log ended whose last segment is lost, for salvage; else 0.
@@ -89,6 +91,7 @@ struct Recovery<S: Storage>: ~Copyable {
         self.storage = storage
         self.options = options
         self.metadata = metadata
+        ridden = RiddenMetadata(after: metadata.metadataSequence)
     }
 
     private var opener: SegmentOpener<S> {
@@ -371,6 +374,7 @@ struct Recovery<S: Storage>: ~Copyable {
         -> Bool
     {
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
+        scan.ridden = RiddenMetadata(after: metadata.metadataSequence)
         let stop = try scan.run(to: knownEnd?.endOffset)
         report.segmentsScanned += 1
         var isOpen = false
@@ -427,6 +431,7 @@ struct Recovery<S: Storage>: ~Copyable {
             noteCut(id, point)
             try refuseIfStrict(id, point)
         }
+        swap(&ridden, &scan.ridden)
         try keepTail(id, file, head, scan.table, at: point, isOpen: isOpen, fileSize: fileSize)
         return true
     }

@@ -49,6 +49,8 @@ struct SegmentScan<S: Storage>: ~Copyable {
     private(set) var isInsideBatch = false
     /// Watermarks say whole indexes, which mean nothing where the base index is not known.
     var believesWatermarks = true
+    /// What metadata frames say, as far as it counts at `lastWhole`.
+    var ridden = RiddenMetadata(after: .max)
 
     /// Starts behind the begin frame, which the caller has read already.
     init(storage: S, file: FileHandle, head: SegmentHead, capacity: UInt64) throws(LogError) {
@@ -100,7 +102,20 @@ struct SegmentScan<S: Storage>: ~Copyable {
         guard payload &+ UInt64(header.length) <= window.fileSize,
             try window.checksum(at: payload, Int(header.length)) == header.payloadChecksum
         else { return nil }
+        if header.type == FrameType.metadata {
+            guard let bytes = try metadataPayload(header, at: offset), MetadataRecords.decode(payload: bytes) != nil else {
+                return nil
+            }
+        }
         return (header, checksum)
+    }
+
+    /// It lies within the file and is smaller than the window, so it is there in one piece.
+    private mutating func metadataPayload(_ header: FrameHeader, at offset: UInt64) throws(LogError) -> Bytes? {
+        let length = Int(header.length)
+        guard length <= MetadataRecords.largestPayload else { return nil }
+        let bytes = try window.bytes(at: offset &+ UInt64(FrameHeader.size), length)
+        return bytes.count == length ? bytes : nil
     }
 
     private mutating func take(_ header: FrameHeader, _ checksum: UInt32) throws(LogError) {
@@ -121,11 +136,18 @@ struct SegmentScan<S: Storage>: ~Copyable {
             point.run = run
             point.runCount += 1
             table.append(point.run)
+        case FrameType.metadata:
+            // It belongs to the batch that follows, and is torn with it.
+            if header.continues { isInsideBatch = true }
+            if ridden.isWanted, let payload = try metadataPayload(header, at: point.offset) { try ridden.take(payload) }
         default: break
         }
         point.digest.add(checksum)
         point.offset &+= UInt64(header.frameSize)
-        if !isInsideBatch { lastWhole = point }
+        if !isInsideBatch {
+            lastWhole = point
+            ridden.keepPending()
+        }
     }
 
     private mutating func declaredDurable(_ header: FrameHeader, at offset: UInt64) throws(LogError) -> UInt64 {
@@ -143,6 +165,7 @@ struct SegmentScan<S: Storage>: ~Copyable {
     /// Goes back to a place where the log may end.
     mutating func goBack(to place: ScanPoint) {
         table.shrink(toCount: place.index - begin.baseIndex, runCount: place.runCount)
+        if place.offset == point.offset { ridden.keepPending() } else { ridden.dropPending() }
         point = place
         lastWhole = place
         isInsideBatch = false

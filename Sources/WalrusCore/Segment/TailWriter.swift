@@ -259,22 +259,32 @@ struct TailWriter<S: Storage>: ~Copyable {
         segment?.publish(readableEnd: bufferStart)
     }
 
-    private mutating func putControl(_ type: UInt8, _ payload: Bytes) throws(LogError) {
+    private mutating func putControl(_ type: UInt8, _ payload: Bytes, flags: UInt8 = 0) throws(LogError) {
         guard let segment else { throw LogError(.internal, "a frame without a segment") }
         let size = FrameHeader.frameSize(payload.count)
         if bufferCount + size > buffer.bytes.count { try flush() }
+        if size > buffer.bytes.count {
+            let header = header(type, flags, payload)
+            digest.add(header.encode(to: buffer.bytes, at: 0, salt: segment.salt, offset: endOffset))
+            return try writePast(payload, size)
+        }
         buffer.bytes.copy(payload, to: bufferCount + FrameHeader.size)
         buffer.bytes.zero(bufferCount + FrameHeader.size + payload.count, size - FrameHeader.size - payload.count)
-        putHeader(type, segment, payload.count)
+        putHeader(type, segment, payload.count, flags: flags)
     }
 
     /// Puts the header before a control frame's payload, which stands in the buffer already.
-    private mutating func putHeader(_ type: UInt8, _ segment: SegmentRef, _ length: Int) {
+    private mutating func putHeader(_ type: UInt8, _ segment: SegmentRef, _ length: Int, flags: UInt8 = 0) {
         let payload = buffer.bytes.bytes.slice(bufferCount + FrameHeader.size, length)
-        let header = FrameHeader(
-            type: type, payloadChecksum: payload.checksum(), length: UInt32(length), relativeIndex: relativeIndex)
+        let header = header(type, flags, payload)
         digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
         bufferCount += FrameHeader.frameSize(length)
+    }
+
+    private func header(_ type: UInt8, _ flags: UInt8, _ payload: Bytes) -> FrameHeader {
+        FrameHeader(
+            type: type, flags: flags, payloadChecksum: payload.checksum(), length: UInt32(payload.count),
+            relativeIndex: relativeIndex)
     }
 
     @inline(never)
@@ -293,6 +303,12 @@ struct TailWriter<S: Storage>: ~Copyable {
         payload.bytes.store64(durableIndex, 0)
         try putControl(FrameType.watermark, payload.bytes.bytes)
         claimed = durableIndex
+    }
+
+    /// Puts a metadata frame. `continues`: it is to count only with the batch that is put next.
+    @inline(never)
+    mutating func putMetadata(_ payload: Bytes, continues: Bool) throws(LogError) {
+        try putControl(FrameType.metadata, payload, flags: continues ? FrameHeader.continuesFlag : 0)
     }
 
     /// Fills up to a multiple of `block`, so that the sync which follows leaves no block to be written again.

@@ -58,6 +58,22 @@ import CWalrusPlatform
         return unsafe memcmp(first, second, a.count) == 0
     }
 
+    /// Below 0 if these bytes come before `other` (a beginning comes before the whole), 0 if they are the same.
+    func order(_ other: Bytes) -> Int {
+        let common = min(count, other.count)
+        if common > 0 {
+            let order = unsafe memcmp(pointer(0, common), other.pointer(0, common), common)
+            if order != 0 { return Int(order) }
+        }
+        return count - other.count
+    }
+
+    /// Whether one of the bytes is 0.
+    var containsZero: Bool {
+        if count == 0 { return false }
+        return unsafe memchr(pointer(0, count), 0, count) != nil
+    }
+
     /// Whether every byte is 0.
     public var isZero: Bool {
         var offset = 0
@@ -82,6 +98,8 @@ import CWalrusPlatform
         unsafe self.base = base
         self.count = count
     }
+
+    public static var empty: MutableBytes { unsafe MutableBytes(nil, count: 0) }
 
     @unsafe public var address: UnsafeMutableRawPointer? { unsafe base }
 
