@@ -32,5 +32,8 @@ import WalrusSimulation
         #expect(!findings(ForgetsTruncations.self, seeds: 8).failures.isEmpty)
     }
     @Test func aLogThatLosesAnEntryAtOpenIsFound() { #expect(!findings(DropsLastOnReopen.self, seeds: 4).failures.isEmpty) }
+    @Test func aLogThatForgetsMetadataIsFound() { #expect(!findings(ForgetsMetadata.self, seeds: 8).failures.isEmpty) }
+    @Test func aLogThatLosesStagedMetadataIsFound() { #expect(!findings(LosesStagedMetadata.self, seeds: 8).failures.isEmpty) }
+    @Test func aLogWhoseTruncationTakesMetadataIsFound() { #expect(!findings(ResetsMetadata.self, seeds: 8).failures.isEmpty) }
     @Test func aLogThatOverwritesItselfIsFound() { #expect(!findings(AlwaysInPlace.self, seeds: 4).failures.isEmpty) }
 }

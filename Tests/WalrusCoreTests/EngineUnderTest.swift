@@ -32,6 +32,29 @@ final class EngineUnderTest: LogUnderTest {
         return infos
     }
 
+    private func withName(_ key: MetadataKey, _ body: (Bytes) throws(LogError) -> Void) throws(LogError) {
+        let name = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+        defer { name.deallocate() }
+        name.pointee = key.rawValue
+        try body(Bytes(name, count: 1))
+    }
+
+    func setMetadata(_ key: MetadataKey, _ value: Bytes) throws(LogError) {
+        try withName(key) { (name) throws(LogError) in try log.setMetadata(name, value) }
+    }
+    func deleteMetadata(_ key: MetadataKey) throws(LogError) {
+        try withName(key) { (name) throws(LogError) in try log.deleteMetadata(name) }
+    }
+    func stageMetadata(_ key: MetadataKey, _ value: Bytes) throws(LogError) {
+        try withName(key) { (name) throws(LogError) in try log.stageMetadata(name, value) }
+    }
+    func readMetadata(_ body: (MetadataKey, Bytes) -> Void) throws(LogError) {
+        _ = try log.forEachMetadata { name, value in
+            if let key = MetadataKey(rawValue: name.u8(0)) { body(key, value) }
+            return 0
+        }
+    }
+
     func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError) {
         let entry = try log.get(index)
         body(entry.payload, entry.term)

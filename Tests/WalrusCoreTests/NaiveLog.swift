@@ -15,6 +15,9 @@ enum Mistake {
     case forgetsTruncations
     case dropsLastOnReopen
     case alwaysInPlace
+    case forgetsMetadata
+    case losesStagedMetadata
+    case resetsMetadata
 }
 
 protocol Mistaken {
@@ -29,6 +32,9 @@ enum SavesBatchesInHalves: Mistaken { static var mistake: Mistake { .savesBatche
 enum ForgetsTruncations: Mistaken { static var mistake: Mistake { .forgetsTruncations } }
 enum DropsLastOnReopen: Mistaken { static var mistake: Mistake { .dropsLastOnReopen } }
 enum AlwaysInPlace: Mistaken { static var mistake: Mistake { .alwaysInPlace } }
+enum ForgetsMetadata: Mistaken { static var mistake: Mistake { .forgetsMetadata } }
+enum LosesStagedMetadata: Mistaken { static var mistake: Mistake { .losesStagedMetadata } }
+enum ResetsMetadata: Mistaken { static var mistake: Mistake { .resetsMetadata } }
 
 final class NaiveLog<M: Mistaken>: LogUnderTest {
     private struct Item {
@@ -38,6 +44,8 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
 
     private let disk: SimulatedDisk
     private var items: [Item] = []
+    private var values: [MetadataKey: [UInt8]] = [:]
+    private var staged: [MetadataKey: [UInt8]] = [:]
     private(set) var firstIndex: UInt64 = 1
     private(set) var durableIndex: UInt64 = 0
     private var isPoisoned = false
@@ -71,6 +79,12 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
             items.append(Item(term: bytes.bytes.u64(at + 8), bytes: (0..<count).map { payload.u8($0) }))
             at += 16 + count
         }
+        while at < size {
+            let count = Int(bytes.bytes.u64(at + 8))
+            let value = bytes.bytes.slice(at + 16, count)
+            if let key = MetadataKey(rawValue: bytes.bytes.u8(at)) { values[key] = (0..<count).map { value.u8($0) } }
+            at += 16 + count
+        }
         if M.mistake == .dropsLastOnReopen && items.count > 3 { items.removeLast() }
         durableIndex = nextIndex - 1
     }
@@ -84,6 +98,7 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
         saves += 1
         var size = 20
         for item in items { size += 16 + item.bytes.count }
+        for (_, value) in values { size += 16 + value.count }
         let room = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 8)
         defer { room.deallocate() }
         let bytes = MutableBytes(room.baseAddress, count: size)
@@ -95,6 +110,12 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
             bytes.store64(item.term, at + 8)
             item.bytes.withUnsafeBytes { bytes.copy(Bytes($0.baseAddress, count: $0.count), to: at + 16) }
             at += 16 + item.bytes.count
+        }
+        for (key, value) in values {
+            bytes.store64(UInt64(key.rawValue), at)
+            bytes.store64(UInt64(value.count), at + 8)
+            value.withUnsafeBytes { bytes.copy(Bytes($0.baseAddress, count: $0.count), to: at + 16) }
+            at += 16 + value.count
         }
         bytes.store32(bytes.bytes.slice(4, size - 4).checksum(), 0)
         do throws(LogError) {
@@ -115,6 +136,7 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
     func append(_ batch: Batch, _: Policy?) throws(LogError) -> UInt64 {
         try check()
         let first = nextIndex
+        takeStaged()
         for i in 0..<batch.count {
             let record = try batch.record(i)
             items.append(
@@ -130,10 +152,40 @@ final class NaiveLog<M: Mistaken>: LogUnderTest {
         return first
     }
 
-    func sync() throws(LogError) { try save() }
+    func sync() throws(LogError) {
+        takeStaged()
+        try save()
+    }
+
+    private func takeStaged() {
+        if M.mistake == .losesStagedMetadata && saves % 3 == 2 { staged = [:] }
+        values.merge(staged) { $1 }
+        staged = [:]
+    }
+
+    private func copy(_ value: Bytes) -> [UInt8] { (0..<value.count).map { value.u8($0) } }
+
+    func setMetadata(_ key: MetadataKey, _ value: Bytes) throws(LogError) {
+        values[key] = copy(value)
+        if M.mistake != .forgetsMetadata { try save() }
+    }
+    func deleteMetadata(_ key: MetadataKey) throws(LogError) {
+        values[key] = nil
+        try save()
+    }
+    func stageMetadata(_ key: MetadataKey, _ value: Bytes) throws(LogError) {
+        try check()
+        staged[key] = copy(value)
+    }
+    func readMetadata(_ body: (MetadataKey, Bytes) -> Void) throws(LogError) {
+        for (key, value) in values {
+            value.withUnsafeBytes { body(key, Bytes($0.baseAddress, count: $0.count)) }
+        }
+    }
 
     func truncate(_ index: UInt64) throws(LogError) {
         try check()
+        if M.mistake == .resetsMetadata && nextIndex != index + 1 { values = [:] }
         items.removeLast(items.count - Int(index + 1 - firstIndex))
         durableIndex = min(durableIndex, nextIndex - 1)
         if M.mistake != .forgetsTruncations { try save() }

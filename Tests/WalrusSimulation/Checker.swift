@@ -1,5 +1,7 @@
 // Checker.swift - what a log may hold, given what it was told and what it answered
 //
+// Metadata is part of a line: what was set, and what rode on the appends, which is there exactly if they are.
+//
 // A *line* is one possible course of the log: its first index and every entry from there on. While calls succeed there is one; a call
 // that failed, or was under way when the power went, leaves two. After a crash the log must hold a beginning of one of its lines: from the line's
 // first index on, without a gap, at least up to what was promised, and not ending inside a batch.
@@ -11,6 +13,15 @@ public struct Violation: Error {
     public var text: String
 }
 
+typealias Values = [MetadataKey: Submitted]
+
+/// Metadata that rode on a batch.
+struct Ride: Equatable {
+    /// The batch's last index.
+    var index: UInt64
+    var values: Values
+}
+
 struct Line: Equatable {
     var first: UInt64 = 1
     var entries: [Submitted] = []
@@ -20,20 +31,51 @@ struct Line: Equatable {
     var durable: UInt64 = 0
     /// Every index up to this one survives the end of the process.
     var handedOver: UInt64 = 0
+    /// The metadata without what rode on the entries.
+    var values: Values = [:]
+    var rides: [Ride] = []
+
+    /// The metadata that holds in a log which ends before `next`.
+    func values(at next: UInt64) -> Values {
+        rides.filter { $0.index < next }.reduce(values) { $0.merging($1.values) { $1 } }
+    }
+
+    /// What rode stays whatever becomes of the entries from now on.
+    func folded() -> Line {
+        var line = self
+        line.values = values(at: next)
+        line.rides = []
+        return line
+    }
+
+    /// With metadata set, before which what rode was made durable; nil: deleted.
+    func setting(_ values: [MetadataKey: Submitted?]) -> Line {
+        var line = folded()
+        if let last = rides.last?.index { line = line.promising(durable: last) }
+        for (key, value) in values { line.values[key] = value }
+        return line
+    }
 
     var next: UInt64 { first + UInt64(entries.count) }
     var last: UInt64 { next - 1 }
 
-    func appending(_ batch: [Submitted]) -> Line {
+    func appending(_ batch: [Submitted], with values: Values = [:]) -> Line {
         var line = self
         line.entries += batch
+        if !values.isEmpty { line.rides.append(Ride(index: line.last, values: values)) }
         for i in batch.indices { line.ends.append(i == batch.count - 1) }
         return line
     }
 
+    /// Whether both say the same of the log, but for what was promised.
+    func isCourse(of other: Line) -> Bool {
+        first == other.first && entries == other.entries && values == other.values && rides == other.rides
+    }
+
     /// Without what is above `index`. The cut makes the rest of a batch whole.
     func truncated(_ index: UInt64) -> Line {
-        var line = self
+        if index == last { return self }
+        var line = folded()
         let left = Int(index + 1 - first)
         line.entries.removeLast(entries.count - left)
         line.ends.removeLast(ends.count - left)
@@ -45,7 +87,10 @@ struct Line: Equatable {
 
     /// Without what is below `index`.
     func truncatedFront(_ index: UInt64) -> Line {
+        if index == next { return reset(next) }
         var line = self
+        line.values = values(at: index)
+        line.rides.removeAll { $0.index < index }
         line.entries.removeFirst(Int(index - first))
         line.ends.removeFirst(Int(index - first))
         line.first = index
@@ -54,7 +99,9 @@ struct Line: Equatable {
         return line
     }
 
-    func reset(_ next: UInt64) -> Line { Line(first: next, durable: next - 1, handedOver: next - 1) }
+    func reset(_ next: UInt64) -> Line {
+        Line(first: next, durable: next - 1, handedOver: next - 1, values: values(at: self.next))
+    }
 
     func promising(durable index: UInt64) -> Line {
         var line = self
@@ -185,11 +232,40 @@ extension LogUnderTest {
             if let reason { return (nil, reason) }
             index += 1
         }
+        if let reason = compareMetadata(line, next, expectation, payloads) { return (nil, reason) }
         var found = line
         if expectation != .anything {
             found.entries.removeLast(Int(line.next - next))
             found.ends.removeLast(Int(line.next - next))
+            found.rides.removeAll { $0.index >= next }
         }
         return (found, "")
+    }
+
+    /// What is wrong with the metadata of a log that ends before `next`.
+    private func compareMetadata(_ line: Line, _ next: UInt64, _ expectation: Expectation, _ payloads: Payloads) -> String? {
+        // Damage may take entries whose metadata is in the slots already.
+        if expectation == .anything {
+            let states = (0...line.rides.count).map { count in
+                line.rides.prefix(count).reduce(line.values) { $0.merging($1.values) { $1 } }
+            }
+            if states.contains(where: { differenceOfMetadata(from: $0, payloads) == nil }) { return nil }
+        }
+        return differenceOfMetadata(from: line.values(at: next), payloads)
+    }
+
+    func differenceOfMetadata(from expected: Values, _ payloads: Payloads) -> String? {
+        var missing = expected
+        var reason: String? = nil
+        do throws(LogError) {
+            try readMetadata { key, value in
+                guard let given = missing.removeValue(forKey: key) else {
+                    reason = "metadata \(key) should not be there"
+                    return
+                }
+                if !payloads.matches(given, value) { reason = "metadata \(key) has another value (\(value.count) bytes)" }
+            }
+        } catch { return "the metadata cannot be read: \(error.text)" }
+        return reason ?? missing.keys.first.map { "metadata \($0) is gone" }
     }
 }

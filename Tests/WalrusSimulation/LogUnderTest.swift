@@ -30,6 +30,12 @@ public protocol LogUnderTest: AnyObject {
     func lastIndexOfTerm(_ term: UInt64) throws(LogError) -> UInt64
     /// The segments, oldest first; empty for a log that drops none by itself.
     func segments() throws(LogError) -> [SegmentInfo]
+    func setMetadata(_ key: MetadataKey, _ value: Bytes) throws(LogError)
+    func deleteMetadata(_ key: MetadataKey) throws(LogError)
+    /// Stages a value that comes with the next append.
+    func stageMetadata(_ key: MetadataKey, _ value: Bytes) throws(LogError)
+    /// Calls `body` with each value.
+    func readMetadata(_ body: (MetadataKey, Bytes) -> Void) throws(LogError)
     /// Calls `body` with the entry's bytes and its term.
     func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError)
     /// After this nothing may be left of the log in memory, whether it throws or not.
@@ -41,6 +47,12 @@ public struct Submitted: Equatable {
     var offset: Int
     var size: Int
     var term: UInt64
+}
+
+/// A few names are enough: what matters is that they are set again and again.
+public enum MetadataKey: UInt8, CaseIterable, Sendable {
+    case a = 0x61
+    case b, c, d
 }
 
 /// Every payload of a run, for as long as the run lasts.

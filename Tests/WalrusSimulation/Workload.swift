@@ -67,6 +67,8 @@ final class Session<Log: LogUnderTest> {
     /// Faults may make calls fail.
     private let expectsFailures: Bool
     private var isPoisoned = false
+    /// Metadata that waits for an append of this handle.
+    private var staged: Values = [:]
     private var lastDurable: UInt64 = 0
     /// How often entries really were replaced, and how often retention dropped some.
     private(set) var replacements = 0
@@ -111,6 +113,7 @@ final class Session<Log: LogUnderTest> {
             return try open(expectation)
         }
         isPoisoned = false
+        staged = [:]
         log = opened
         let found: Line
         disk.readsAreSafe = true
@@ -122,7 +125,7 @@ final class Session<Log: LogUnderTest> {
         }
         // A disk that lost its power has nothing but what is on it.
         if expectation != .durable && lines.count > 1 {
-            shadows += lines.filter { !shadows.contains($0) && ($0.first != found.first || $0.entries != found.entries) }
+            shadows += lines.filter { !shadows.contains($0) && !$0.isCourse(of: found) }
         }
         lines = [found]
         lastDurable = 0
@@ -230,6 +233,9 @@ final class Session<Log: LogUnderTest> {
                 throw Violation(
                     text: "the log shows \(log.firstIndex)..<\(log.nextIndex), empty: \(log.isEmpty), instead of \(line.text)")
             }
+            if let difference = log.differenceOfMetadata(from: line.values(at: line.next), payloads) {
+                throw Violation(text: difference)
+            }
         }
     }
 
@@ -294,7 +300,8 @@ final class Session<Log: LogUnderTest> {
         if failure == nil, let index, let changed = changed.first {
             // What could not be seen goes on below what is appended, or does not have it.
             let batch = changed.entries.suffix(Int(changed.next - index))
-            shadows = shadows.map { $0.next == index ? $0.appending(Array(batch)) : $0 }
+            let ridden = changed.rides.last.map { $0.index >= index ? $0.values : [:] } ?? [:]
+            shadows = shadows.map { $0.next == index ? $0.appending(Array(batch), with: ridden) : $0 }
         }
         record(name, start, before, changed)
         if failure == nil && (promisesDurability || hasDropped) {
@@ -329,9 +336,10 @@ final class Session<Log: LogUnderTest> {
         if lines.count == 1 && chance.once(in: 4) { batch.index = lines[0].next }
         let promise = policy ?? setting.options.sync
         let next = lines[0].next
+        let staged = self.staged
         try call(
             "append of \(count), \(promise)", certain: certainErrors, promisesDurability: promise == .durable,
-            change: { $0.appending(batch.entries) },
+            change: { $0.appending(batch.entries, with: staged) },
             done: { line in
                 switch promise {
                 case .durable: line.promising(durable: line.last)
@@ -339,15 +347,66 @@ final class Session<Log: LogUnderTest> {
                 case .buffered: line
                 }
             }
-        ) { (log) throws(LogError) in try log.append(batch, policy) }
+        ) { (log) throws(LogError) in
+            let index = try log.append(batch, policy)
+            self.staged = [:]
+            return index
+        }
         if promise == .durable, let log, lines.count == 1, lines[0].next > next, log.durableIndex < lines[0].last {
             throw Violation(text: "a durable append returned and the durable index is \(log.durableIndex)")
         }
     }
 
     func sync() throws(Violation) {
-        try call("sync", change: nil, done: { $0.promising(durable: $0.last) }) { (log) throws(LogError) in
+        let staged = self.staged
+        let change: ((Line) -> Line)? = staged.isEmpty ? nil : { $0.setting(staged.mapValues { $0 }) }
+        try call("sync", change: change, done: { $0.promising(durable: $0.last) }) { (log) throws(LogError) in
             try log.sync()
+            self.staged = [:]
+            return nil
+        }
+    }
+
+    // ---- Metadata
+
+    private func makeValue() -> Submitted {
+        var size = chance.once(in: 6) ? 0 : chance.below(80)
+        // Now and then more than fits into a slot's first block, or into the smallest write buffer.
+        if chance.once(in: 12) { size = 3000 + chance.below(5000) }
+        return payloads.make(size, term: 0, &chance, disk)
+    }
+
+    private func someKey() -> MetadataKey { MetadataKey.allCases[chance.below(MetadataKey.allCases.count)] }
+
+    func setMetadata() throws(Violation) {
+        let key = someKey()
+        let value = makeValue()
+        try call("set of metadata \(key)", certain: [.noSpace], change: { $0.setting([key: value]) }) {
+            (log) throws(LogError) in
+            try log.setMetadata(key, payloads.bytes(value))
+            return nil
+        }
+    }
+
+    func deleteMetadata() throws(Violation) {
+        // Only what is there whatever became of a call that failed.
+        let keys = MetadataKey.allCases.filter { key in lines.allSatisfy { $0.values(at: $0.next)[key] != nil } }
+        if keys.isEmpty { return }
+        let key = keys[chance.below(keys.count)]
+        try call("delete of metadata \(key)", certain: [.noSpace], change: { $0.setting([key: nil as Submitted?]) }) {
+            (log) throws(LogError) in
+            try log.deleteMetadata(key)
+            return nil
+        }
+    }
+
+    func stageMetadata() throws(Violation) {
+        let key = someKey()
+        let value = makeValue()
+        try call("stage of metadata \(key)", certain: [.noSpace], promisesDurability: false, change: nil) {
+            (log) throws(LogError) in
+            try log.stageMetadata(key, payloads.bytes(value))
+            self.staged[key] = value
             return nil
         }
     }
@@ -378,10 +437,11 @@ final class Session<Log: LogUnderTest> {
 
     func replaceSuffix(_ index: UInt64, _ count: Int) throws(Violation) {
         let batch = makeBatch(count, at: index)
+        let staged = self.staged
         try call(
             "replace from \(index) by \(count)", certain: certainErrors, cutTo: index - 1,
             change: { line in
-                let replaced = line.truncated(index - 1).appending(batch.entries)
+                let replaced = line.truncated(index - 1).appending(batch.entries, with: staged)
                 // What is seen of a replacement is durable. Where nothing is dropped it is no more than an append.
                 return index < line.next ? replaced.promising(durable: replaced.last) : replaced
             },
@@ -390,6 +450,7 @@ final class Session<Log: LogUnderTest> {
             let isLess = index < log.nextIndex
             try log.replaceSuffix(index, batch)
             if isLess { replacements += 1 }
+            self.staged = [:]
             return nil
         }
     }
@@ -492,7 +553,7 @@ final class Session<Log: LogUnderTest> {
         let span = highest > lowest ? Int(highest - lowest) : 0
         let wanted = Int(setting.options.segmentSize) * 8
         if payloads.isFull(for: wanted) { return }
-        switch chance.below(100) {
+        switch chance.below(118) {
         case 0..<34: try append(1, chance.once(in: 4) ? [.durable, .system, .buffered][chance.below(3)] : nil)
         case 34..<52: try append(2 + chance.below(6), chance.once(in: 4) ? [.durable, .system, .buffered][chance.below(3)] : nil)
         case 52..<62: try sync()
@@ -509,6 +570,9 @@ final class Session<Log: LogUnderTest> {
             try kill()
             try open(.handedOver)
         case 89..<94: try look()
+        case 94..<98: try setMetadata()
+        case 98..<100: try deleteMetadata()
+        case 100..<112: try stageMetadata()
         default: try stepBackground()
         }
     }
