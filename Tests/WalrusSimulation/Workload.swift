@@ -233,10 +233,18 @@ final class Session<Log: LogUnderTest> {
                 throw Violation(
                     text: "the log shows \(log.firstIndex)..<\(log.nextIndex), empty: \(log.isEmpty), instead of \(line.text)")
             }
-            if let difference = log.differenceOfMetadata(from: line.values(at: line.next), payloads) {
-                throw Violation(text: difference)
-            }
+            try observeMetadata(line.values(at: line.next), log)
         }
+    }
+
+    private func observeMetadata(_ expected: Values, _ log: Log) throws(Violation) {
+        do throws(LogError) {
+            try log.readMetadata { _, _ in }
+        } catch {
+            // The call that failed just now has poisoned the log.
+            if expectsFailures && error.code == .poisoned { return }
+        }
+        if let difference = log.differenceOfMetadata(from: expected, payloads) { throw Violation(text: difference) }
     }
 
     /// Makes one call. `certain`: errors that mean that nothing was done. `change` gives what a line becomes by it.

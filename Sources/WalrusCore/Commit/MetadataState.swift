@@ -125,6 +125,8 @@ struct MetadataState: ~Copyable {
     }
 
     var repeatedFrameSize: Int { older.records.frameSize }
+    /// 0: nothing is to be repeated.
+    var repeatedSequence: UInt64 { older.lastIndex == 0 ? 0 : older.sequence }
     func repeatedPayload() -> Bytes { older.records.payload(sequence: older.sequence) }
 
     // ---- Folding

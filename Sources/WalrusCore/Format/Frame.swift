@@ -125,13 +125,15 @@ struct BeginPayload {
     var durableIndex: UInt64
     /// The terms of the entries from this one on, and then that of the first run, never fall.
     var risingFrom: UInt64
+    /// Of the metadata frame that follows and repeats what the slots do not have; 0: none does.
+    var metadataSequence: UInt64
 
     func encode(to target: MutableBytes) {
         target.zero(0, BeginPayload.size)
         target.store64(baseIndex, 0)
         target.store64(epoch, 8)
         target.store64(predecessor.id, 16)
-        target.store64(predecessor.endIndex, 24)
+        target.store64(risingFrom, 24)
         target.store64(predecessor.endOffset, 32)
         target.store64(predecessor.digest.value, 40)
         target.store64(run.term, 48)
@@ -139,12 +141,12 @@ struct BeginPayload {
         target.store64(highestTime, 64)
         target.store64(durableIndex, 72)
         target.store64(highestStamp, 80)
-        target.store64(risingFrom, 88)
+        target.store64(metadataSequence, 88)
     }
 
     init(
         baseIndex: UInt64, epoch: UInt64, predecessor: SegmentEnd, run: Run, highestTime: Int64, highestStamp: Int64,
-        durableIndex: UInt64, risingFrom: UInt64
+        durableIndex: UInt64, risingFrom: UInt64, metadataSequence: UInt64 = 0
     ) {
         self.baseIndex = baseIndex
         self.epoch = epoch
@@ -154,6 +156,7 @@ struct BeginPayload {
         self.highestStamp = highestStamp
         self.durableIndex = durableIndex
         self.risingFrom = risingFrom
+        self.metadataSequence = metadataSequence
     }
 
     init?(_ source: Bytes) {
@@ -161,13 +164,15 @@ struct BeginPayload {
         baseIndex = source.u64(0)
         epoch = source.u64(8)
         predecessor = SegmentEnd(
-            id: source.u64(16), endIndex: source.u64(24), endOffset: source.u64(32), digest: Digest(value: source.u64(40)))
+            id: source.u64(16), endIndex: source.u64(16) == 0 ? 0 : baseIndex, endOffset: source.u64(32),
+            digest: Digest(value: source.u64(40)))
         run = Run(relativeIndex: 0, term: source.u64(48), timeBase: source.i64(56))
         highestTime = source.i64(64)
         durableIndex = source.u64(72)
         highestStamp = source.i64(80)
+        metadataSequence = source.u64(88)
         // 0, not known, and what cannot be: the base index is always right.
-        let rising = source.u64(88)
+        let rising = source.u64(24)
         risingFrom = rising == 0 ? baseIndex : min(rising, baseIndex)
         guard baseIndex >= 1, baseIndex < .max - UInt64(UInt32.max) else { return nil }
     }

@@ -236,6 +236,8 @@ public struct RiddenMetadata: ~Copyable {
     /// Of the last frame that counts.
     private(set) var sequence: UInt64
     private(set) var records = MetadataRecords()
+    /// The sequence number of the first frame, whether it counts or not; 0: there was none.
+    private(set) var first: UInt64 = 0
     /// Those of a batch that is not whole yet.
     private var pending = MetadataRecords()
     private var pendingSequence: UInt64 = 0
@@ -248,9 +250,9 @@ public struct RiddenMetadata: ~Copyable {
     var isWanted: Bool { sequence != .max }
 
     mutating func take(_ payload: Bytes) throws(LogError) {
-        guard let (sequence, found) = MetadataRecords.decode(payload: payload),
-            sequence > max(self.sequence, pendingSequence)
-        else { return }
+        guard let (sequence, found) = MetadataRecords.decode(payload: payload) else { return }
+        if first == 0 { first = sequence }
+        if sequence <= max(self.sequence, pendingSequence) { return }
         try records.makeRoom()
         try pending.makeRoom()
         if !pending.merge(found) { isTooLarge = true }
@@ -263,6 +265,14 @@ public struct RiddenMetadata: ~Copyable {
         if !records.merge(pending.bytes) { isTooLarge = true }
         sequence = pendingSequence
         dropPending()
+    }
+
+    /// Adds what a later segment says.
+    mutating func add(_ later: borrowing RiddenMetadata) throws(LogError) {
+        if later.records.isEmpty { return }
+        try records.makeRoom()
+        if !records.merge(later.records.bytes) || later.isTooLarge { isTooLarge = true }
+        sequence = max(sequence, later.sequence)
     }
 
     mutating func dropPending() {

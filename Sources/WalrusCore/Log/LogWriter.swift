@@ -164,7 +164,8 @@ struct LogWriter<S: Storage>: ~Copyable {
             BeginPayload(
                 baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end, run: run,
                 highestTime: tail.highestTime, highestStamp: tail.highestStamp, durableIndex: durableIndex,
-                risingFrom: tail.segment == nil || run.term < tail.lastTerm ? baseIndex : tail.risingFrom),
+                risingFrom: tail.segment == nil || run.term < tail.lastTerm ? baseIndex : tail.risingFrom,
+                metadataSequence: values.repeatedSequence),
             needed: needed + repeated)
         stock.begun()
         try retireTail(for: new.segment)

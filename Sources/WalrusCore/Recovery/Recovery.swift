@@ -432,8 +432,50 @@ struct Recovery<S: Storage>: ~Copyable {
             try refuseIfStrict(id, point)
         }
         swap(&ridden, &scan.ridden)
+        if lacksRepeat(ridden, head.begin) {
+            // Nothing may be appended to it: once its predecessor is dropped, it would be all there is.
+            isOpen = false
+            try takeRides(before: head.begin)
+        }
         try keepTail(id, file, head, scan.table, at: point, isOpen: isOpen, fileSize: fileSize)
         return true
+    }
+
+    // ---- Metadata
+
+    /// Whether a segment says that it begins by repeating metadata which the slots do not have, and that frame is torn.
+    private func lacksRepeat(_ found: borrowing RiddenMetadata, _ begin: BeginPayload) -> Bool {
+        begin.metadataSequence > metadata.metadataSequence && found.first != begin.metadataSequence
+    }
+
+    /// Looks for what a segment should repeat in those before it.
+    private mutating func takeRides(before newest: BeginPayload) throws(LogError) {
+        var begin = newest
+        while true {
+            let expected = begin.predecessor
+            if expected.id == 0 || expected.id < metadata.lowestSegment { return try refuseLostRides(expected.id) }
+            let file = try openFile(expected.id)
+            defer { storage.close(file) }
+            let head = try SegmentHead.read(file, id: expected.id, logID: metadata.logID, storage: storage).head
+            guard let head else { return try refuseLostRides(expected.id) }
+            var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
+            scan.ridden = RiddenMetadata(after: metadata.metadataSequence)
+            let stop = try scan.run(to: expected.endOffset)
+            report.bytesScanned += scan.window.bytesRead
+            if stop != .atLimit { try refuseLostRides(expected.id) }
+            scan.goBack(to: scan.point)
+            try scan.ridden.add(ridden)
+            swap(&ridden, &scan.ridden)
+            if !lacksRepeat(ridden, head.begin) { return }
+            begin = head.begin
+        }
+    }
+
+    private func refuseLostRides(_ id: UInt64) throws(LogError) {
+        if options.recovery == .salvage { return }
+        throw LogError(
+            .corrupt, "metadata that had been durable is damaged; read the rest with read_only and recovery=salvage",
+            file: .segment(id))
     }
 
     /// Whether the segment has its footer: then it ended there, however little of the footer's table arrived.
