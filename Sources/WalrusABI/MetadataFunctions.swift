@@ -51,8 +51,10 @@ private func value(_ data: UnsafeRawPointer?, _ size: Int) throws(LogError) -> B
     var stopped: Int32 = 0
     let code = unsafe withLog(log) { (log) throws(LogError) in
         guard let visit = unsafe visit else { throw LogError(.invalid, "visit is NULL") }
-        stopped = try log.forEachMetadata { key, value in
-            unsafe visit(ctx, key.address?.assumingMemoryBound(to: CChar.self), value.address, value.count)
+        try log.callbacks.visit { () throws(LogError) in
+            stopped = try log.forEachMetadata { key, value in
+                unsafe visit(ctx, key.address?.assumingMemoryBound(to: CChar.self), value.address, value.count)
+            }
         }
     }
     return code != ok ? code : stopped

@@ -394,3 +394,87 @@ CASE(a_file_size_limit_between_a_segments_end_and_its_footer_kills_nobody) {
     }
     CHECK_OK(walrus_close(log));
 }
+
+/* ---- Metadata ------------------------------------------------------------------------------- */
+
+static void check_value(walrus_t *log, const char *key, size_t size, uint64_t seed) {
+    unsigned char *bytes = payload(65536, 0);
+    size_t got = 0;
+    CHECK_OK(walrus_meta_get(log, key, bytes, 65536, &got));
+    CHECK_U64(size, got);
+    CHECK(is_payload(bytes, size, seed));
+    free(bytes);
+}
+
+/* Catches: a vote that cannot be cast on a full disk, a value that does not fit and costs the old one or the log, and a truncation
+ * that needs room for what rode on the entries. */
+CASE(on_a_full_disk_values_that_do_not_grow_are_set_and_what_rode_survives_truncations) {
+    mount_small("2m");
+    const char *texts[] = {"segment_size=64KiB", "segment_size=64KiB sync=os preallocate=off"};
+    unsigned char *bytes = payload(20000, 1), *others = payload(20000, 2);
+    for (int i = 0; i < 2; i++) {
+        const char *dir = at("disk/log%d", i);
+        CHECK_NOTE("%s", texts[i]);
+        walrus_t *log = open_log(dir, texts[i]);
+        CHECK_OK(walrus_meta_set(log, "vote", bytes, 6000));
+        uint64_t last = fill_up(log, 5000);
+        CHECK_OK(walrus_sync(log));
+        write_ballast(0);
+        last = fill_up(log, 5000);
+        for (int n = 0; n < 20; n++) {
+            CHECK_OK(walrus_meta_set(log, "vote", n % 2 ? bytes : others, 6000));
+            check_value(log, "vote", 6000, n % 2 ? 1 : 2);
+        }
+        CHECK_CODE(WALRUS_E_NO_SPACE, walrus_meta_set(log, "vote", others, 20000));
+        CHECK_CODE(WALRUS_E_NO_SPACE, walrus_meta_stage(log, "position", others, 20000));
+        check_value(log, "vote", 6000, 1);
+        CHECK_CODE(WALRUS_E_NOT_FOUND, walrus_meta_get(log, "position", NULL, 0, NULL));
+        CHECK_OK(walrus_meta_stage(log, "position", "some", 4));
+        CHECK_CODE(WALRUS_E_NO_SPACE, append_one(log, NULL)); /* what is staged waits for one that succeeds */
+        CHECK_CODE(WALRUS_E_NOT_FOUND, walrus_meta_get(log, "position", NULL, 0, NULL));
+        CHECK_OK(walrus_truncate_front(log, last - 10));
+        append_with_patience(log);
+        CHECK_U64(last + 1, walrus_last_index(log));
+        write_ballast(0);
+        CHECK_OK(walrus_truncate(log, last)); /* drops what it rode on */
+        check_all(log, last);
+        CHECK_OK(walrus_close(log));
+        log = open_log(dir, texts[i]);
+        size_t size = 0;
+        char buffer[8];
+        CHECK_OK(walrus_meta_get(log, "position", buffer, sizeof buffer, &size));
+        CHECK_BYTES("some", 4, buffer, size);
+        check_value(log, "vote", 6000, 1);
+        CHECK(unlink(at("disk/ballast")) == 0);
+        CHECK_OK(walrus_meta_set(log, "vote", others, 20000)); /* there is room again */
+        CHECK_OK(walrus_close(log));
+        log = open_log(dir, "read_only=true");
+        check_value(log, "vote", 20000, 2);
+        check_all(log, last);
+        CHECK_OK(walrus_close(log));
+        CHECK_OK(walrus_destroy(dir));
+    }
+    unmount_small();
+    free(bytes);
+    free(others);
+}
+
+/* Catches: a signal for an update that the limit does not allow, and a log that is poisoned by it. */
+CASE(at_the_file_size_limit_metadata_answers_no_space_and_kills_nobody) {
+    signal(SIGXFSZ, SIG_DFL);
+    walrus_t *log = open_log(at("log"), "segment_size=64KiB preallocate=false");
+    CHECK_OK(walrus_meta_set(log, "a", "before", 6));
+    append_payload(log, SIZE, 1);
+    static const rlim_t limits[] = {0, 4096, 131072, 131072 + 256};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        limit_file_size(limits[i]);
+        CHECK_CODE(WALRUS_E_NO_SPACE, walrus_meta_set(log, "a", "after", 5));
+        CHECK_CODE(WALRUS_E_NO_SPACE, walrus_meta_stage(log, "a", "after", 5));
+        if (limits[i] <= 131072)
+            CHECK_CODE(WALRUS_E_NO_SPACE, walrus_meta_delete(log, "a"));
+    }
+    limit_file_size(RLIM_INFINITY);
+    CHECK_OK(walrus_meta_set(log, "b", "after", 5));
+    append_payload(log, SIZE, 2);
+    CHECK_OK(walrus_close(log));
+}

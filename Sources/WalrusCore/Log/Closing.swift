@@ -8,7 +8,7 @@ extension Log {
         let forked = wasForked
         if !forked {
             // Appends that are under way complete as they should, not as if the log had been shut down.
-            if !completions.isEmpty && isUsable { try? sync() }
+            if !completions.isEmpty && isUsable { try? waitDurable(next.load(ordering: .acquiring) &- 1) }
             commit.setClosed()
             wakeWaiters()
         }

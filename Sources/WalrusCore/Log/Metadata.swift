@@ -98,6 +98,7 @@ extension Log {
 
     private func changeMetadata(_ change: MetadataState.Change) throws(LogError) {
         try checkWritable()
+        try checkMayWait()
         try commit.lead { () throws(LogError) in
             try settleWithLead()
             let lastRide = try writer.withLock { (writer) throws(LogError) in writer.values.lastRide }
@@ -133,7 +134,7 @@ extension Log {
             }
             if writer.tail.takeDirty() { try storage.sync(writer.tail.file) }
             writer.forgetUnsynced(writer.unsynced.count)
-            commit.setDurable(max(commit.durableIndex, writer.tail.nextIndex - 1))
+            setDurable(max(commit.durableIndex, writer.tail.nextIndex - 1))
         } catch {
             throw poison(error)
         }
