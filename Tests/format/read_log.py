@@ -2,7 +2,7 @@
 # read_log.py - a reader of log directories that shares no code with libwalrus
 #
 #     read_log.py DIR             one line an entry: index, term, timestamp, CRC-32, payload in hexadecimal
-#     read_log.py --verify DIR    what the directory holds, each checksum of it verified
+#     read_log.py --verify DIR    what the directory holds, each checksum of it verified, and the metadata
 #
 # It is written from docs/FORMAT.md alone, with Python's standard library only, and is there to prove that the page
 # is enough. So it is complete rather than fast: it reads every byte of every live segment, and holds offset tables,
@@ -29,6 +29,7 @@ FIRST_FRAME = 4096
 LARGEST_LENGTH = 1 << 30
 ENTRY, BEGIN, RUN, SEAL, WATERMARK, PADDING, METADATA, BLOCK = range(1, 9)
 PAYLOAD_SIZES = {BEGIN: 96, RUN: 16, SEAL: 64, WATERMARK: 8}
+MOST_RECORDS = 65536
 CONTINUES, GIVEN_TIME, CODEC = 0x01, 0x02, 0x30
 
 
@@ -70,7 +71,7 @@ class Begin(NamedTuple):
     base_index: int
     epoch: int
     predecessor: int
-    predecessor_end_index: int
+    rising_from: int
     predecessor_end_offset: int
     predecessor_digest: int
     term: int
@@ -78,7 +79,7 @@ class Begin(NamedTuple):
     highest_time: int
     durable_index: int
     highest_own_time: int
-    rising_from: int
+    metadata_sequence: int
 
 
 class Slot(NamedTuple):
@@ -102,6 +103,10 @@ class Slot(NamedTuple):
     format: int
     record_bytes: int
     created: int
+    metadata_sequence: int
+
+
+Records = Dict[Tuple[int, bytes], bytes]  # kind and key, value
 
 
 class Descriptor(NamedTuple):
@@ -145,9 +150,41 @@ def frame_at(data: bytes, offset: int, salt: int) -> Optional[Frame]:
     payload = data[offset + 24 : offset + 24 + length]
     if zlib.crc32(payload) != payload_checksum or length != PAYLOAD_SIZES.get(kind, length):
         return None
+    if kind == METADATA and ride_of(payload) is None:
+        return None
     end = offset + 24 + (length + 7) // 8 * 8  # the file may end before: in the zeros behind the payload
     time = int.from_bytes(header[19:24], "little")
     return Frame(offset, end, kind, flags, relative, distance, time, payload, checksum, payload_checksum)
+
+
+def records_in(data: bytes) -> Optional[Records]:
+    """Key-value records, or None where they are not well-formed."""
+    records: Records = {}
+    position, last = 0, (-1, b"")
+    if len(data) > MOST_RECORDS:
+        return None
+    while position < len(data):
+        if len(data) - position < 8:
+            return None
+        key_length, kind, value_length = struct.unpack_from("<HHI", data, position)
+        end = position + (8 + key_length + value_length + 7) // 8 * 8
+        if not 1 <= key_length <= 255 or value_length > 65535 or end > len(data):
+            return None
+        key = data[position + 8 : position + 8 + key_length]
+        if b"\0" in key or (kind, key) <= last:
+            return None
+        records[kind, key] = data[position + 8 + key_length : position + 8 + key_length + value_length]
+        position, last = end, (kind, key)
+    return records
+
+
+def ride_of(payload: bytes) -> Optional[Tuple[int, Records]]:
+    """The sequence number and the records of a metadata frame, or None where they are not well-formed."""
+    records = records_in(payload[8:])
+    if len(payload) < 8 or records is None:
+        return None
+    sequence = struct.unpack_from("<Q", payload)[0]
+    return (sequence, records) if 0 < sequence < 1 << 63 else None
 
 
 # ---- Metadata --------------------------------------------------------------------------------------------
@@ -158,7 +195,7 @@ def slot_at(data: bytes, offset: int) -> Optional[Slot]:
     header = data[offset : offset + 256]
     if len(header) < 256 or header[:8] != SLOT_MAGIC:
         return None
-    slot = Slot(*struct.unpack_from("<8sHHI16sQQQQQQQQQQqQIIq", header))
+    slot = Slot(*struct.unpack_from("<8sHHI16sQQQQQQQQQQqQIIqQ", header))
     stored = struct.unpack_from("<I", header, 252)[0]
     if not 256 <= slot.length <= 131072 or offset + slot.length > len(data):
         return None
@@ -166,21 +203,16 @@ def slot_at(data: bytes, offset: int) -> Optional[Slot]:
         return None
     if slot.major > 1:
         raise NewerVersion(f"walrus.meta has format version {slot.major}")
+    if records_of(data, offset, slot) is None:
+        return None
     return slot
 
 
-def records_of(data: bytes, offset: int, slot: Slot) -> List[Tuple[int, bytes, bytes]]:
-    """The key-value records of a slot: kind, key, value."""
-    records, position, end = [], offset + 256, offset + 256 + slot.record_bytes
-    while position < end:
-        key_length, kind, value_length = struct.unpack_from("<HHI", data, position)
-        key = data[position + 8 : position + 8 + key_length]
-        value = data[position + 8 + key_length : position + 8 + key_length + value_length]
-        records.append((kind, key, value))
-        position += (8 + key_length + value_length + 7) // 8 * 8
-    if position != end:
-        raise Damage("walrus.meta: the key-value records do not fill their space")
-    return records
+def records_of(data: bytes, offset: int, slot: Slot) -> Optional[Records]:
+    """The key-value records of a slot, or None where they are not well-formed, or not within its length."""
+    if slot.record_bytes > slot.length - 256:
+        return None
+    return records_in(data[offset + 256 : offset + 256 + slot.record_bytes])
 
 
 # ---- Segments --------------------------------------------------------------------------------------------
@@ -254,7 +286,7 @@ def refuse_unknown(segment: Segment, frame: Frame) -> None:
         raise NewerVersion(f"{segment.name}: unknown flags {frame.flags:#x} at {frame.offset}")
     if frame.flags & CODEC:
         raise NewerVersion(f"{segment.name}: codec {frame.flags >> 4 & 3} at {frame.offset}")
-    if METADATA <= frame.type <= 127:
+    if BLOCK <= frame.type <= 127:
         raise NewerVersion(f"{segment.name}: unknown frame type {frame.type} at {frame.offset}")
 
 
@@ -271,6 +303,8 @@ class Scan:
         self.times: List[int] = []  # the highest timestamp before each entry
         self.runs = [Run(0, begin.term, begin.time_base)]
         self.batch_start: Optional[int] = None  # position in entries of an unfinished batch
+        self.rides: List[Tuple[int, Records]] = []  # what the metadata frames say
+        self.whole_rides = 0  # those that belong to no unfinished batch
         self.highest_time = begin.highest_time
         self.highest_own_time = begin.highest_own_time
         self.claim = begin.durable_index
@@ -293,6 +327,14 @@ class Scan:
             self._take_entry(frame)
         elif frame.type == RUN:
             self.runs.append(Run(len(self.entries), *struct.unpack("<Qq", frame.payload)))
+        elif frame.type == METADATA:
+            ride = ride_of(frame.payload)
+            assert ride
+            self.rides.append(ride)
+            if frame.flags & CONTINUES and self.batch_start is None:
+                self.batch_start = len(self.entries)
+        if self.batch_start is None:
+            self.whole_rides = len(self.rides)
         self.digest = next_digest(self.digest, frame.header_checksum)
         self.end = frame.end
 
@@ -324,6 +366,7 @@ class Scan:
             return 0
         dropped = len(self.entries) - self.batch_start
         del self.entries[self.batch_start :]
+        del self.rides[self.whole_rides :]
         return dropped
 
 
@@ -437,6 +480,7 @@ class Log:
         self.directory = directory
         self.found: List[str] = []
         self.first_index = self.next_index = 0  # next_index is known once entries() has ended
+        self.last: Optional[Tuple[int, Scan]] = None  # the segment in which the log ends, its number and its frames
         self._read_slots()
         self._choose_segments()
         self._check_chain()
@@ -467,7 +511,7 @@ class Log:
         self.slot = slots[offset]
         if self.slot.format != 0:
             raise NewerVersion(f"walrus.meta: entry format {self.slot.format}")
-        self.records = records_of(data, offset, self.slot)
+        self.records = records_of(data, offset, self.slot) or {}
 
     def _side_file(self, segment: Segment) -> Tuple[Optional[SideFile], str]:
         return side_file(self._path(segment.name[:16] + ".idx"), self.slot, segment)
@@ -543,7 +587,7 @@ class Log:
             if begin.epoch > slot.epoch:
                 raise Damage(f"{segment.name}: its epoch never came, and segments follow it")
             follows = begin.predecessor == before.id if before else begin.predecessor < slot.lowest
-            if not follows or begin.predecessor and begin.base_index != begin.predecessor_end_index:
+            if not follows:
                 raise Damage(f"{segment.name}: the segment before it is missing: {begin.predecessor:016x}.wal")
         self.first_index = slot.first_index
         if self.segments and not slot.first_index:
@@ -563,7 +607,39 @@ class Log:
             yield from (entry for entry in scan.entries if entry.index >= self.first_index)
             self.next_index = max(self.next_index, scan.next_index)
             if is_last:
+                self.last = number, scan
                 break
+
+    def metadata(self) -> Records:
+        """The key-value records, once entries() has ended."""
+        folded = self.slot.metadata_sequence
+        rides: List[Tuple[int, Records]] = []
+        if self.last:
+            number, scan = self.last
+            rides = scan.rides
+            while self._lacks_repeat(scan):
+                begin = scan.segment.begin
+                assert begin
+                number -= 1
+                if number < 0:
+                    raise Damage(f"{scan.segment.name}: the metadata that it should repeat is lost")
+                scan = Scan(self.segments[number], begin.predecessor_end_offset)
+                if scan.end != begin.predecessor_end_offset:
+                    raise Damage(f"{scan.segment.name}: metadata at {scan.end} had been durable")
+                rides = scan.rides + rides
+        records, last = dict(self.records), folded
+        for sequence, changes in rides:
+            if sequence > last:
+                records.update(changes)
+                last = sequence
+        return records
+
+    def _lacks_repeat(self, scan: Scan) -> bool:
+        """Whether a segment announces metadata that the slots do not hold, and does not begin with it."""
+        begin = scan.segment.begin
+        assert begin
+        first = scan.rides[0][0] if scan.rides else 0
+        return begin.metadata_sequence > self.slot.metadata_sequence and first != begin.metadata_sequence
 
     def _scan(self, number: int) -> Tuple[Scan, bool]:
         """The frames of a live segment, and whether the log ends in it."""
@@ -598,7 +674,7 @@ class Log:
             begin = following.begin
             if not begin:
                 return None, ""
-            return (begin.predecessor_end_index, begin.predecessor_end_offset, begin.predecessor_digest), following.name
+            return (begin.base_index, begin.predecessor_end_offset, begin.predecessor_digest), following.name
         if slot.cut_segment == segment.id:
             return (slot.cut_end_index, slot.cut_end_offset, slot.cut_digest), "the cut"
         if side and side.clean:
@@ -674,6 +750,8 @@ def main(arguments: List[str]) -> int:
         return 1
     if verify:
         print("\n".join(log.found))
+        for (kind, key), value in sorted(log.metadata().items()):
+            print(f"metadata {key!r}, kind {kind}: {len(value)} bytes, {zlib.crc32(value):08x}")
         print(f"{count} entries; the first index is {log.first_index}, the next one {log.next_index}")
     return 0
 

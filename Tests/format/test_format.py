@@ -15,7 +15,7 @@ import tempfile
 import unittest
 import zlib
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "Tests" / "golden"
@@ -43,6 +43,7 @@ class Answer(NamedTuple):
     entries: List[Line]
     next_index: int
     damage: str  # "" for none
+    metadata: Dict[bytes, bytes] = {}  # the caller's
 
 
 def ask_reader(directory: str) -> Answer:
@@ -52,7 +53,41 @@ def ask_reader(directory: str) -> Answer:
         entries.extend(tuple(entry)[:5] for entry in log.entries())
     except read_log.Damage as error:
         return Answer(entries, 0, str(error))
-    return Answer(entries, log.next_index, "")
+    return Answer(entries, log.next_index, "", {key: value for (kind, key), value in log.metadata().items() if not kind})
+
+
+class Metadata:
+    """The metadata of an open log, straight through the header's functions."""
+
+    library = ctypes.CDLL(os.environ["WALRUS_LIBRARY"])
+    visit_type = ctypes.CFUNCTYPE(
+        ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char), ctypes.c_size_t)
+
+    def __init__(self, log: walrus.Log) -> None:
+        self.handle = log._state.handle
+
+    def call(self, name: str, *arguments) -> None:
+        code = getattr(self.library, name)(self.handle, *arguments)
+        assert code == 0, f"{name}: {code}"
+
+    def set(self, key: bytes, value: bytes) -> None:
+        self.call("walrus_meta_set", key, value, ctypes.c_size_t(len(value)))
+
+    def stage(self, key: bytes, value: bytes) -> None:
+        self.call("walrus_meta_stage", key, value, ctypes.c_size_t(len(value)))
+
+    def delete(self, key: bytes) -> None:
+        self.call("walrus_meta_delete", key)
+
+    def all(self) -> Dict[bytes, bytes]:
+        found: Dict[bytes, bytes] = {}
+
+        def visit(_ctx, key, value, size) -> int:
+            found[key] = value[:size] if size else b""
+            return 0
+
+        self.call("walrus_meta_each", self.visit_type(visit), None)
+        return found
 
 
 def ask_library(directory: str, **options) -> Answer:
@@ -64,7 +99,7 @@ def ask_library(directory: str, **options) -> Answer:
     try:
         with walrus.open(directory, create=False, **options) as log:
             log.scan(take)
-            return Answer(entries, log.next_index, "")
+            return Answer(entries, log.next_index, "", Metadata(log).all())
     except walrus.CorruptError as error:
         return Answer(entries, 0, error.message)
 
@@ -211,6 +246,8 @@ class Life:
 
     def step(self) -> None:
         chance, log = self.chance, self.log
+        if chance.random() < 0.5:
+            self.change_metadata()
         what = chance.random()
         first, following = log.first_index or log.next_index, log.next_index
         if what < 0.5:
@@ -221,8 +258,10 @@ class Life:
             log.append_batch(self.record() for _ in range(chance.choice((2, 5, 20))))
         elif what < 0.7 and chance.random() < 0.3:
             log.append_batch(bytes(chance.randrange(4)) for _ in range(chance.choice((300, 3000))))
-        elif what < 0.75:
+        elif what < 0.73:
             log.sync()
+        elif what < 0.75:
+            self.change_metadata()
         elif what < 0.83:
             log.truncate(chance.randrange(max(first - 1, 0), following))
         elif what < 0.9:
@@ -232,6 +271,20 @@ class Life:
         else:
             log.close()
             self.log = walrus.open(self.path, **self.options)
+
+    def change_metadata(self) -> None:
+        chance, metadata = self.chance, Metadata(self.log)
+        keys = sorted(metadata.all())
+        for _ in range(chance.randrange(1, 4)):
+            key = b"k%d" % chance.randrange(6) + b"y" * chance.choice((0, 0, 0, 200))
+            value = chance.randbytes(chance.choice((0, 8, 30, 30, 100, 5000)))
+            kind = chance.random()
+            if kind < 0.6:
+                metadata.stage(key, value)
+            elif kind < 0.9 or not keys:
+                metadata.set(key, value)
+            else:
+                metadata.delete(keys.pop())
 
     def reopen_from(self, path: str) -> None:
         """Life goes on in a copy, as after a crash."""
@@ -258,6 +311,7 @@ class AgreementTests(FormatTest):
             life.log.sync()
             written = ask_reader(copy(life.path, self.new_path()))
             self.assertEqual(written.next_index, life.log.next_index, f"seed {seed}")
+            self.assertEqual(written.metadata, Metadata(life.log).all(), f"seed {seed}")
             life.log.close()
             self.assertEqual(self.assertAgree(life.path, f"seed {seed}, closed"), written, f"seed {seed}, closed")
             self.assertTablesAgree(life.path, f"seed {seed}, closed")
@@ -272,7 +326,9 @@ class AgreementTests(FormatTest):
                 path = self.new_path()
                 log = walrus.open(path, sync=sync, segment_size=4096, preallocate=False)
                 fill(log, chance, 30)
+                Metadata(log).stage(b"batch", b"rides on it")
                 log.append_batch([walrus.Record(b"one", term=5), b"", walrus.Record(b"three", term=6), b"4" * 300])
+                Metadata(log).stage(b"one", b"rides on one")
                 fill(log, chance, 5, 40)
                 if not closed:
                     image = copy(path, self.new_path())
