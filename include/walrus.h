@@ -615,13 +615,14 @@ WALRUS_API int32_t walrus_txn_expire(walrus_t *log, uint64_t *expired);
  * NUL. All keys and values together may take up 64 KiB (16 bytes a pair are added), else TOO_LARGE. */
 
 /* Sets a value of size bytes (0 to 65535; then value may be NULL). Durable on return, whatever sync says, also
- * on a full disk if the values do not grow. Errors: INVALID, TOO_LARGE, NO_SPACE, IO, READ_ONLY, POISONED. Any
- * thread; since 0.2. */
+ * on a full disk if the values do not grow. Errors: INVALID, TOO_LARGE, NO_SPACE, IO, NO_MEMORY, READ_ONLY,
+ * POISONED. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_meta_set(walrus_t *log, const char *key, const void *value, size_t size);
 
 /* Copies a value into buffer. *size (may be NULL) gets its size, also when the buffer is too small. buffer may
  * be NULL if capacity is 0. What was staged is seen once it has ridden on an append. Errors: NOT_FOUND (no such
- * key), TOO_SMALL. Since 0.2. */
+ * key), TOO_SMALL, POISONED (the value rode on an append that was not durable when the log was poisoned). Any
+ * thread; since 0.2. */
 WALRUS_API int32_t walrus_meta_get(walrus_t *log, const char *key, void *buffer, size_t capacity, size_t *size);
 
 /* Removes a key and its value. Durable on return. Errors: NOT_FOUND (no such key), and as walrus_meta_set.
@@ -633,13 +634,15 @@ WALRUS_API int32_t walrus_meta_delete(walrus_t *log, const char *key);
  * does not show in this walk. */
 typedef int32_t (*walrus_meta_visit_fn)(void *ctx, const char *key, const void *value, size_t size);
 
-/* Calls visit for each key, in order of their bytes, on the calling thread. Errors: INVALID, NO_MEMORY. Since 0.2. */
+/* Calls visit for each key, in order of their bytes, on the calling thread. Errors: INVALID, NO_MEMORY, POISONED
+ * (as walrus_meta_get). Any thread; since 0.2. */
 WALRUS_API int32_t walrus_meta_each(walrus_t *log, walrus_meta_visit_fn visit, void *ctx);
 
-/* Stages a value to be set together with the next append of whatever kind, batch or transaction: after a crash
- * both are there or none. Staging a key again replaces what was staged. walrus_sync makes a staged value
- * durable without an append; one that is still staged at walrus_close is lost. Errors: INVALID, TOO_LARGE,
- * NO_MEMORY, READ_ONLY, POISONED. Since 0.2. */
+/* Stages a value to be set together with the next append of whatever kind, batch, transaction or replacement:
+ * after a crash both are there or none. Staging a key again replaces what was staged. walrus_sync makes a staged
+ * value durable without an append; one that is still staged at walrus_close is lost. An append that fails without
+ * a trace leaves it staged. Errors: INVALID, TOO_LARGE, NO_SPACE (room for it in walrus.meta is claimed now), IO,
+ * NO_MEMORY, READ_ONLY, POISONED. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_meta_stage(walrus_t *log, const char *key, const void *value, size_t size);
 
 /* ---- Operations ---------------------------------------------------------------------------- */
