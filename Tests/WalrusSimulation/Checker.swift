@@ -34,6 +34,8 @@ struct Line: Equatable {
     /// The metadata without what rode on the entries.
     var values: Values = [:]
     var rides: [Ride] = []
+    /// Every value that a key was ever given.
+    var given: [MetadataKey: [Submitted]] = [:]
 
     /// The metadata that holds in a log which ends before `next`.
     func values(at next: UInt64) -> Values {
@@ -53,7 +55,12 @@ struct Line: Equatable {
         var line = folded()
         if let last = rides.last?.index { line = line.promising(durable: last) }
         for (key, value) in values { line.values[key] = value }
+        line.note(values.compactMapValues { $0 })
         return line
+    }
+
+    private mutating func note(_ values: Values) {
+        for (key, value) in values { given[key, default: []].append(value) }
     }
 
     var next: UInt64 { first + UInt64(entries.count) }
@@ -63,6 +70,7 @@ struct Line: Equatable {
         var line = self
         line.entries += batch
         if !values.isEmpty { line.rides.append(Ride(index: line.last, values: values)) }
+        line.note(values)
         for i in batch.indices { line.ends.append(i == batch.count - 1) }
         return line
     }
@@ -100,7 +108,7 @@ struct Line: Equatable {
     }
 
     func reset(_ next: UInt64) -> Line {
-        Line(first: next, durable: next - 1, handedOver: next - 1, values: values(at: self.next))
+        Line(first: next, durable: next - 1, handedOver: next - 1, values: values(at: self.next), given: given)
     }
 
     func promising(durable index: UInt64) -> Line {
@@ -244,14 +252,20 @@ extension LogUnderTest {
 
     /// What is wrong with the metadata of a log that ends before `next`.
     private func compareMetadata(_ line: Line, _ next: UInt64, _ expectation: Expectation, _ payloads: Payloads) -> String? {
-        // Damage may take entries whose metadata is in the slots already.
-        if expectation == .anything {
-            let states = (0...line.rides.count).map { count in
-                line.rides.prefix(count).reduce(line.values) { $0.merging($1.values) { $1 } }
-            }
-            if states.contains(where: { differenceOfMetadata(from: $0, payloads) == nil }) { return nil }
-        }
+        if expectation == .anything { return foreignMetadata(line, payloads) }
         return differenceOfMetadata(from: line.values(at: next), payloads)
+    }
+
+    /// Damage may take metadata with the entries that it rode on, or show what held before; but nothing that was never given.
+    private func foreignMetadata(_ line: Line, _ payloads: Payloads) -> String? {
+        var reason: String? = nil
+        do throws(LogError) {
+            try readMetadata { key, value in
+                let given = line.given[key] ?? []
+                if !given.contains(where: { payloads.matches($0, value) }) { reason = "metadata \(key) was never given" }
+            }
+        } catch { return nil }
+        return reason
     }
 
     func differenceOfMetadata(from expected: Values, _ payloads: Payloads) -> String? {

@@ -113,6 +113,8 @@ extension DiskState {
             let to = min(offset + count, (sector + 1) * sectorSize)
             if let source = unsafe source {
                 unsafe content.write(at: from, source + (from - offset), to - from)
+                // What is found after the cut is on the disk: when it is written again, it is old or new.
+                content.hold(sector)
             } else {
                 content.zero(from: from, to: to)
             }

@@ -1,7 +1,9 @@
 // MetadataStore.swift - the two slots of walrus.meta
 //
-// Each update writes and syncs one slot, the one that can be done without, and then the other before it returns. So a damaged slot beside its predecessor was
-// never acknowledged, and a damaged slot beside its equal can be made good. Overwriting in place, it needs no
+// Each update writes and syncs the first slot, and then the second before it returns. So a damaged slot beside its predecessor was
+// never acknowledged, and a damaged slot beside its equal can be made good. After the end of a process one slot may be torn on the disk that looks good in the page
+// cache: the first one where it is the newer, else the second. It is written once more, just as it is, before the other one is touched: where it was on the
+// disk already that cannot harm it, so that recovering twice finds the same. Overwriting in place, an update needs no
 // new space, unless the records grow: then it is claimed before anything is written. A log can be cut on a full disk.
 
 import CWalrusPlatform
@@ -10,6 +12,16 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     private let storage: S
     private let file: FileHandle
     private let buffer: Memory
+    /// How an opened log's slots stand to each other.
+    private enum Standing {
+        case equal
+        /// An update was interrupted between the two.
+        case firstIsNewer
+        case secondIsNewer
+        case firstIsBad
+        case secondIsBad
+    }
+
     private(set) var current: MetadataSlot
     /// How often it was replaced since it was opened.
     private(set) var updates: UInt64 = 0
@@ -17,10 +29,9 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     private(set) var records: MetadataRecords
     /// Bytes of each slot for which the file has space.
     private var claimed: Int
-    /// The slots are not equal: an update was interrupted, or one is damaged. The next update makes them equal.
-    private(set) var isInNeedOfRepair: Bool
-    /// The slot that an update writes first: the one that can be done without.
-    private var firstToWrite: Int
+    private var standing: Standing
+    /// The second slot is good and on the disk, so that the first one can be done without.
+    private var isSecondSafe = false
 
     static var slotOffsets: (UInt64, UInt64) { (0, UInt64(MetadataSlot.capacity)) }
 
@@ -34,8 +45,7 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         do throws(LogError) {
             let found = try MetadataStore.readBoth(storage, file, buffer.bytes, &records)
             self.current = found.slot
-            self.isInNeedOfRepair = found.stale != nil
-            self.firstToWrite = found.stale ?? 0
+            self.standing = found.standing
         } catch {
             throw error.located(in: .metadata)
         }
@@ -63,21 +73,24 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         return MetadataSlot.decode(buffer.bytes.slice(0, got))
     }
 
-    /// The newer slot with its records, and the one that is not its equal, if one is not.
+    /// The newer slot with its records.
     private static func readBoth(
         _ storage: S, _ file: FileHandle, _ buffer: MutableBytes, _ records: inout MetadataRecords
-    ) throws(LogError) -> (slot: MetadataSlot, stale: Int?) {
+    ) throws(LogError) -> (slot: MetadataSlot, standing: Standing) {
         let first = try read(storage, file, slotOffsets.0, buffer)
         if case .valid(let slot) = first { try keep(slot, buffer.bytes, &records) }
         let second = try read(storage, file, slotOffsets.1, buffer)
         let slot = try choose(first, second)
         switch (first, second) {
         case (.valid(let a), .valid(let b)) where a.sequence >= b.sequence:
-            return (slot, a.sequence == b.sequence ? nil : 1)
-        case (.valid, .damaged): return (slot, 1)
+            return (slot, a.sequence == b.sequence ? .equal : .firstIsNewer)
+        case (.valid, .damaged): return (slot, .secondIsBad)
+        case (.valid, _):
+            try keep(slot, buffer.bytes, &records)
+            return (slot, .secondIsNewer)
         default:
             try keep(slot, buffer.bytes, &records)
-            return (slot, 0)
+            return (slot, .firstIsBad)
         }
     }
 
@@ -117,6 +130,41 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         try storage.write(file, at: slotOffsets.1, block.bytes.bytes, .empty)
         try storage.sync(file)
         try storage.rename(.metadataInProgress, to: .metadata)
+    }
+
+    /// Makes the slots equal, after an update that was interrupted and where one is damaged. Before anything is done on their word.
+    mutating func repair() throws(LogError) {
+        if standing == .equal { return }
+        try prepare(recordsSize: records.count)
+        switch standing {
+        case .firstIsNewer:
+            try rewrite(slot: 0)
+            try rewrite(slot: 1)
+        case .secondIsBad: try rewrite(slot: 1)
+        case .secondIsNewer: try update { _ in }
+        // The only good one is not touched before the other is on the disk.
+        case .firstIsBad:
+            isSecondSafe = true
+            try update { _ in }
+        case .equal: break
+        }
+        standing = .equal
+        isSecondSafe = true
+    }
+
+    /// Makes sure that the second slot is on the disk, which may have been written by a process that did not see the end of it.
+    mutating func secure() throws(LogError) {
+        if isSecondSafe { return }
+        try rewrite(slot: 1)
+        isSecondSafe = true
+    }
+
+    private func rewrite(slot: Int) throws(LogError) {
+        do throws(LogError) {
+            try write(encode(current, records.bytes), slot: slot)
+        } catch {
+            throw error.located(in: .metadata)
+        }
     }
 
     /// Makes sure that an update with `recordsSize` bytes of records cannot fail for want of memory or space. Nothing is changed when it
@@ -159,20 +207,25 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     }
 
     private mutating func write(_ next: inout MetadataSlot, _ records: Bytes) throws(LogError) {
-        next.sequence += 1
-        next.recordsSize = records.count
-        next.encode(to: buffer.bytes, records: records)
-        let bytes = buffer.bytes.bytes.slice(0, next.size)
+        try secure()
         do throws(LogError) {
-            try write(bytes, slot: firstToWrite)
-            try write(bytes, slot: 1 - firstToWrite)
+            next.sequence += 1
+            next.recordsSize = records.count
+            let bytes = encode(next, records)
+            isSecondSafe = false
+            try write(bytes, slot: 0)
+            try write(bytes, slot: 1)
         } catch {
             throw error.located(in: .metadata)
         }
         current = next
         updates += 1
-        isInNeedOfRepair = false
-        firstToWrite = 0
+        isSecondSafe = true
+    }
+
+    private func encode(_ slot: MetadataSlot, _ records: Bytes) -> Bytes {
+        slot.encode(to: buffer.bytes, records: records)
+        return buffer.bytes.bytes.slice(0, slot.size)
     }
 
     private func write(_ bytes: Bytes, slot: Int) throws(LogError) {

@@ -106,10 +106,8 @@ extension Log {
         throws(LogError) -> Log<S>
     {
         var metadata = opened
-        if !options.readOnly && metadata.isInNeedOfRepair {
-            // What only one slot says may not be durable; nothing may be done on its word before it is.
-            try metadata.update { _ in }
-        }
+        // What only one slot says may not be durable; nothing may be done on its word before it is.
+        if !options.readOnly { try metadata.repair() }
         let slot = metadata.current
         var found = Recovery(storage: storage, options: options, metadata: slot)
         do throws(LogError) {

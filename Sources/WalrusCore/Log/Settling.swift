@@ -46,6 +46,7 @@ extension Log {
                 for i in 0..<todo.unproven.count { try writeAgain(todo.unproven[i]) }
                 for i in 0..<todo.stale.count { try storage.remove(todo.stale[i]) }
                 if todo.needsNames {
+                    try writer.withLock { (writer) throws(LogError) in try writer.metadata.secure() }
                     try storage.syncDirectory()
                     try storage.syncParent()
                 }
