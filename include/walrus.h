@@ -477,14 +477,15 @@ WALRUS_API int32_t walrus_read_packed(walrus_t *log, uint64_t first, size_t max_
 WALRUS_API int32_t walrus_term(walrus_t *log, uint64_t index, uint64_t *term);
 
 /* The highest index whose entry has this term. In a log whose terms never fall this takes O(log n); each place
- * where they fall costs one more search. Errors: NOT_FOUND (no entry has it), CORRUPT, IO, NO_MEMORY. Any
- * thread; since 0.2. */
+ * where they fall costs one more search. Errors: NOT_FOUND (no entry has it), CORRUPT, IO, NO_MEMORY, POISONED
+ * (entries above the durable index, which cannot be read after a failure, might have it). Any thread; since 0.2. */
 WALRUS_API int32_t walrus_last_index_of_term(walrus_t *log, uint64_t term, uint64_t *index);
 
 /* The first index that holds an entry of this time or a later one, or an entry that comes after such a one: the
  * first at which the running maximum of the timestamps reaches timestamp_ns. Entries that were dropped at the front
  * count in it, but not those from before the log was last empty. O(log n), through the footers.
- * Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY. Any thread; since 0.2. */
+ * Errors: NOT_FOUND (all entries are earlier), CORRUPT, IO, NO_MEMORY, POISONED (all up to the durable index are
+ * earlier, and those above it cannot be read after a failure). Any thread; since 0.2. */
 WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_t *index);
 
 /* ---- Read-only handles -----------------------------------------------------------------------

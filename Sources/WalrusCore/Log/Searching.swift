@@ -31,12 +31,12 @@ extension Log {
         return found
     }
 
-    /// The entries that can be read: [first, end).
-    private func readableRange() -> (first: UInt64, end: UInt64) {
+    /// The entries that can be read: [first, end). `hasMore`: behind them are some of which a failed write or sync left nothing known.
+    private func readableRange() -> (first: UInt64, end: UInt64, hasMore: Bool) {
         let first = first.load(ordering: .acquiring)
-        var end = next.load(ordering: .acquiring)
-        if commit.isPoisoned { end = min(end, commit.durableIndex + 1) }
-        return (first, max(first, end))
+        let next = next.load(ordering: .acquiring)
+        let end = commit.isPoisoned ? min(next, commit.durableIndex + 1) : next
+        return (first, max(first, end), end < next)
     }
 
     /// Position of the last of the segments `ids[low...high]` whose begin frame fulfils `condition`, which those from some place on do
@@ -58,7 +58,13 @@ extension Log {
     // ---- By time
 
     private func seek(_ time: Int64) throws(LogError) -> UInt64? {
-        let (first, end) = readableRange()
+        let range = readableRange()
+        let found = try seek(time, first: range.first, end: range.end)
+        if found == nil && range.hasMore { throw GroupCommit.poisonedError }
+        return found
+    }
+
+    private func seek(_ time: Int64, first: UInt64, end: UInt64) throws(LogError) -> UInt64? {
         var ids = CArray<UInt64>()
         try segments.copyIDs(to: &ids)
         if first >= end || ids.count == 0 { return nil }
@@ -100,6 +106,7 @@ extension Log {
 
     private func searchTerm(_ term: UInt64) throws(LogError) -> UInt64? {
         let range = readableRange()
+        if range.hasMore { throw GroupCommit.poisonedError }
         let first = range.first
         var end = range.end
         var ids = CArray<UInt64>()
