@@ -288,9 +288,10 @@ final class Session<Log: LogUnderTest> {
                 let result = done(change == nil ? line : changed[i])
                 if !left.contains(result) { left.append(result) }
             }
-            if !bases.isEmpty {
+            if disk.faultsStruck > faults {
                 for line in changed where !left.contains(line) { left.append(line) }
-                if disk.faultsStruck == faults { left.removeAll { $0.first != first } }
+            } else if hasDropped {
+                left = changed.filter { $0.first == first }
             }
             if left.isEmpty {
                 throw Violation(

@@ -232,7 +232,7 @@ static void run_campaign(const char *sync, int rounds) {
     random_source_t chance = {seed};
     campaign_t campaign = {.model = {.first = 1, .next = 1}};
     double began = check_now_s();
-    for (int round = 1; round <= rounds && check_now_s() - began < 40; round++) {
+    for (int round = 1; (round <= rounds || campaign.acknowledged <= 50) && check_now_s() - began < 40; round++) {
         int journal[2];
         CHECK(pipe2(journal, O_CLOEXEC) == 0);
         CHECK(fcntl(journal[1], F_SETPIPE_SZ, 1 << 20) > 0);
