@@ -296,13 +296,24 @@ CASE(staged_values_come_with_the_next_append_or_sync_of_whatever_kind) {
     CHECK_TEXT("1", get(copy, "c"));
     CHECK_U64(4, walrus_last_index(copy));
     CHECK_OK(walrus_close(copy));
+    walrus_txn_t *txn = NULL;
+    uint64_t count = 4711;
+    stage(log, "b", "txn");
+    CHECK_OK(walrus_txn_begin(log, 0, &txn));
+    CHECK_OK(walrus_txn_commit(txn, 0, NULL, &count)); /* an empty one appends nothing */
+    CHECK_TEXT("1", get(log, "b"));
+    CHECK_OK(walrus_txn_begin(log, 0, &txn));
+    CHECK_OK(walrus_txn_append(txn, records + 1));
+    CHECK_OK(walrus_txn_append(txn, records + 2));
+    CHECK_OK(walrus_txn_commit(txn, WALRUS_DURABLE, NULL, &count));
+    CHECK_TEXT("txn", get(log, "b"));
     stage(log, "b", "async");
     CHECK_OK(walrus_append_async(log, records + 2, 0, NULL, NULL, NULL));
     CHECK_TEXT("async", get(log, "b"));
     CHECK_OK(walrus_close(log));
     log = open_log(dir, "");
     CHECK_TEXT("async", get(log, "b"));
-    CHECK_U64(5, walrus_last_index(log));
+    CHECK_U64(7, walrus_last_index(log));
     CHECK_OK(walrus_close(log));
 }
 

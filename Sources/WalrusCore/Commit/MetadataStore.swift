@@ -132,6 +132,10 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         try storage.rename(.metadataInProgress, to: .metadata)
     }
 
+    private func mayHold(_ recordsSize: Int) -> Bool {
+        storage.mayGrow(to: MetadataStore.slotOffsets.1 + UInt64(MetadataSlot.headerSize + recordsSize))
+    }
+
     /// Makes the slots equal, after an update that was interrupted and where one is damaged. Before anything is done on their word.
     mutating func repair() throws(LogError) {
         if standing == .equal { return }
@@ -153,8 +157,9 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     }
 
     /// Makes sure that the second slot is on the disk, which may have been written by a process that did not see the end of it.
+    /// Where the process's file-size limit does not let it, there will be no update either.
     mutating func secure() throws(LogError) {
-        if isSecondSafe { return }
+        if isSecondSafe || !mayHold(records.count) { return }
         try rewrite(slot: 1)
         isSecondSafe = true
     }
@@ -171,7 +176,7 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     /// throws.
     mutating func prepare(recordsSize: Int) throws(LogError) {
         if recordsSize > 0 { try records.makeRoom() }
-        guard storage.mayGrow(to: MetadataStore.slotOffsets.1 + UInt64(MetadataSlot.headerSize + recordsSize)) else {
+        guard mayHold(recordsSize) else {
             throw LogError(
                 .noSpace, "the process's file-size limit (RLIMIT_FSIZE) leaves no room for the metadata", errno: EFBIG,
                 file: .metadata)

@@ -165,6 +165,7 @@ extension Log {
         let highest = try stock.highestID()
         try writer.withLock { (writer) throws(LogError) in
             try writer.dead.reserve(segments.count + 2)
+            try writer.metadata.prepare(recordsSize: writer.metadata.records.count)
             do throws(LogError) {
                 try writer.metadata.update {
                     $0.firstIndex = index
