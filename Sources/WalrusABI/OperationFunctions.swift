@@ -14,9 +14,11 @@ import WalrusCore
     var stopped: Int32 = 0
     let code = unsafe withLog(log) { (log) throws(LogError) in
         guard let visit = unsafe visit else { throw LogError(.invalid, "visit is NULL") }
-        try log.forEachSegment { info in
-            stopped = unsafe show(info, to: visit, ctx)
-            return stopped <= 0
+        try log.callbacks.visit { () throws(LogError) in
+            try log.forEachSegment { info in
+                stopped = unsafe show(info, to: visit, ctx)
+                return stopped <= 0
+            }
         }
     }
     return code != ok ? code : max(stopped, ok)
