@@ -12,7 +12,7 @@ import WalrusCore
 
 /// An entry as C sees it.
 @inline(__always)
-private func foreign(_ entry: Entry) -> walrus_entry_t {
+func foreign(_ entry: Entry) -> walrus_entry_t {
     unsafe walrus_entry_t(
         index: entry.index, term: entry.term, timestamp_ns: entry.time, data: entry.payload.address,
         size: entry.payload.count, checksum: entry.checksum, flags: 0, owner: entry.owner.address)

@@ -50,7 +50,11 @@ extension Log {
                 }
             }
             assigned(first)
-            if wasVirgin { self.first.store(first, ordering: .releasing) }
+            if wasVirgin {
+                self.first.store(first, ordering: .releasing)
+                // Who waits at the beginning waits for the first entry, whichever index it chose.
+                if first != 1 { cursors.reset(to: first) }
+            }
             writer.tail.publish()
             let end = writer.tail.nextIndex
             next.store(end, ordering: .releasing)

@@ -23,6 +23,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
     public let callbacks: Callbacks
     let notifier = Notifier()
     let statistics: Statistics
+    let cursors: CursorList<S>
     public let recoveryReport: RecoveryReport
 
     /// The lowest index, or the next one if the log is empty.
@@ -53,6 +54,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
         generation = wp_generation()
         isUnsettled = Atomic(unsettled.isNeeded)
         published = try Event()
+        cursors = try CursorList()
         commit = try GroupCommit()
         statistics = try Statistics()
         commit.setDurable(durableIndex)
@@ -87,6 +89,15 @@ public final class Log<S: Storage>: @unchecked Sendable {
     }
 
     public var nextIndex: UInt64 { isUsable ? next.load(ordering: .acquiring) : 0 }
+
+    /// The first index and the next one.
+    @inline(__always)
+    func bounds(upTo index: UInt64) throws(LogError) -> (first: UInt64, next: UInt64) {
+        (first.load(ordering: .acquiring), next.load(ordering: .acquiring))
+    }
+
+    /// Whether every entry that the log ever held is still there, as far as its front goes.
+    var neverDropped: Bool { (try? writer.withLock { $0.metadata.current.firstIndex == 0 }) ?? false }
 
     public var durableIndex: UInt64 { min(commit.durableIndex, lastIndex) }
 

@@ -53,6 +53,7 @@ extension Log {
             try dropEntries(behind: end, in: segment, isTaken: &isTaken, &writer)
             forgetDropped(durable: min(commit.durableIndex, end.index - 1))
         }
+        wakeWaiters()
     }
 
     /// The update of the slots that is the cut. `highest`: the highest id among the segments that it drops.
@@ -101,6 +102,7 @@ extension Log {
     private func lowerBounds(first: UInt64? = nil, next: UInt64) {
         if let first { self.first.store(first, ordering: .releasing) }
         self.next.store(next, ordering: .releasing)
+        cursors.cut(at: next)
         structure.add(1, ordering: .acquiringAndReleasing)
     }
 
@@ -183,6 +185,7 @@ extension Log {
             }
             structure.add(1, ordering: .acquiringAndReleasing)
         }
+        wakeWaiters()
     }
 
     /// Drops every entry from index `from` on and appends `records` in their place, as one step across a crash. Durable when it returns.
@@ -295,13 +298,13 @@ extension Log {
         }
         try commit.lead { () throws(LogError) in
             try settleWithLead()
-            try dropEverything(nextIndex: nextIndex)
+            try dropEverything(nextIndex: nextIndex, movesCursors: true)
         }
         storage.background.request()
     }
 
-    /// With the lead.
-    private func dropEverything(nextIndex: UInt64) throws(LogError) {
+    /// With the lead. `movesCursors`: to the next index, wherever they are; else only those that stand above it go back.
+    private func dropEverything(nextIndex: UInt64, movesCursors: Bool = false) throws(LogError) {
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
             try writer.dead.reserve(segments.count + 2)
@@ -314,8 +317,10 @@ extension Log {
                 throw poison(error)
             }
             dropAllEntries(nextIndex: nextIndex, &writer)
+            if movesCursors { cursors.reset(to: nextIndex) }
             forgetDropped(durable: nextIndex - 1)
         }
+        wakeWaiters()
     }
 
     /// The update of the slots that drops all segments with ids below `lowest`.
