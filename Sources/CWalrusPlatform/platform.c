@@ -5,7 +5,9 @@
 
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 
@@ -59,6 +61,45 @@ int32_t wp_open(int32_t directory, const char *name, int32_t flags, uint32_t mod
     pthread_mutex_unlock(&table_lock);
     errno = failure;
     return failure ? -1 : descriptor;
+}
+
+/* Notes a descriptor that was just opened, with the table's lock; closes it where that fails. Errno is that of the failure. */
+static int32_t noted(int descriptor) {
+    int failure = descriptor < 0 ? errno : note(descriptor);
+    if (descriptor >= 0 && failure) close(descriptor);
+    errno = failure;
+    return failure ? -1 : descriptor;
+}
+
+int32_t wp_open_watch(int32_t directory) {
+    pthread_once(&table_once, watch_forks);
+    pthread_mutex_lock(&table_lock);
+    int32_t watch = noted(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    pthread_mutex_unlock(&table_lock);
+    if (watch < 0) return -1;
+    /* By the descriptor and not by the path, which may have another meaning by now. */
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", directory);
+    if (inotify_add_watch(watch, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE) < 0) {
+        int failure = errno;
+        wp_close(watch);
+        errno = failure;
+        return -1;
+    }
+    return watch;
+}
+
+void wp_watch_wait(int32_t watch, int32_t wake, int64_t deadline) {
+    struct pollfd two[] = {{.fd = watch, .events = POLLIN}, {.fd = wake, .events = POLLIN}};
+    int64_t left = deadline == INT64_MAX ? 0 : deadline - wp_monotonic_ns();
+    if (left < 0) left = 0;
+    struct timespec time = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+    if (ppoll(two, 2, deadline == INT64_MAX ? NULL : &time, NULL) <= 0) return;
+    char events[4096];
+    while (two[0].revents && read(watch, events, sizeof events) > 0) {}
+    uint64_t count;
+    ssize_t got = two[1].revents ? read(wake, &count, sizeof count) : 0;
+    (void)got;
 }
 
 int32_t wp_close(int32_t descriptor) {
@@ -197,12 +238,9 @@ int32_t wp_callback_kinds(const void *owner) {
 int32_t wp_event_descriptor(void) {
     pthread_once(&table_once, watch_forks);
     pthread_mutex_lock(&table_lock);
-    int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int failure = descriptor < 0 ? errno : note(descriptor);
-    if (descriptor >= 0 && failure) close(descriptor);
+    int32_t descriptor = noted(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     pthread_mutex_unlock(&table_lock);
-    errno = failure;
-    return failure ? -1 : descriptor;
+    return descriptor;
 }
 
 void wp_event_signal(int32_t descriptor) {

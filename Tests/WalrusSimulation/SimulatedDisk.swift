@@ -538,6 +538,15 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
     /// The directory's own name is outside the model.
     public func syncParent() throws(LogError) {}
 
+    /// Nothing happens between two operations.
+    public func directoryTime() throws(LogError) -> Int64 {
+        try look()
+        return Int64(operations)
+    }
+
+    /// Nobody sleeps on it.
+    public func watch() -> DirectoryWatch? { nil }
+
     public func syncDirectory() throws(LogError) {
         switch try judge(needsSpace: false) {
         case .fine: perform(Operation(kind: lie == .directorySyncs ? .nothing : .syncDirectory))

@@ -925,13 +925,15 @@ class ErrorTests(LogTest):
         walrus.destroy(self.path)
         self.assertFalse(os.path.exists(self.path))
 
-    def test_a_read_only_log_may_be_open_beside_a_writer(self):
+    def test_a_read_only_log_follows_a_writer(self):
         log = self.filled(10)
         log.sync()
         with walrus.open(self.path, read_only=True) as reader:
             self.assertEqual(reader[:], log[:])
             log.append(b"later")
-            self.assertEqual(reader.last_index, 10)
+            log.sync()
+            self.assertEqual(reader.last_index, 11)
+            self.assertEqual(reader[11], b"later")
 
     def test_an_error_belongs_to_its_thread(self):
         """Catches one thread being told another one's mistake."""

@@ -36,6 +36,11 @@ static inline int32_t wp_errno(void) { return errno; }
  * close-on-exec. Results are those of the system call, errno included. */
 int32_t wp_open(int32_t directory, const char *name, int32_t flags, uint32_t mode);
 int32_t wp_close(int32_t descriptor);
+/* A descriptor that is readable once a file of the directory was written, made, renamed or removed (inotify). */
+int32_t wp_open_watch(int32_t directory);
+/* Sleeps until a watch or an event's descriptor (wp_event_descriptor) is readable, which is cleared, or until `deadline` on the monotonic clock (INT64_MAX: no
+ * end). May also return for no reason. */
+void wp_watch_wait(int32_t watch, int32_t wake, int64_t deadline);
 
 /* Grows by one in each forked child. A handle compares it with the value at its open: cheaper than getpid. */
 extern uint64_t wp_fork_generation;

@@ -10,7 +10,7 @@ import CWalrusPlatform
 
 public struct MetadataStore<S: Storage>: ~Copyable {
     private let storage: S
-    private let file: FileHandle
+    let file: FileHandle
     private let buffer: Memory
     /// How an opened log's slots stand to each other.
     private enum Standing {
@@ -240,13 +240,59 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     }
 
     /// The metadata as it is on disk now, for a reader beside a writer.
-    func reread() throws(LogError) -> MetadataSlot {
-        var records = MetadataRecords()
-        return try reread(&records)
-    }
-
-    /// The same with the records.
     func reread(_ records: inout MetadataRecords) throws(LogError) -> MetadataSlot {
         try MetadataStore.readBoth(storage, file, buffer.bytes, &records).slot
+    }
+
+    // ---- For a reader beside a writer
+
+    /// Where in a slot its sequence number stands.
+    private static var sequenceAt: UInt64 { 32 }
+
+    /// The higher of the two sequence numbers as they stand there now. A slot that is just being written may have its new one already.
+    func newestSequence() throws(LogError) -> UInt64 { try MetadataStore.newestSequence(in: file, storage) }
+
+    static func newestSequence(in file: FileHandle, _ storage: S) throws(LogError) -> UInt64 {
+        max(try sequence(slotOffsets.0, file, storage), try sequence(slotOffsets.1, file, storage))
+    }
+
+    private static func sequence(_ slot: UInt64, _ file: FileHandle, _ storage: S) throws(LogError) -> UInt64 {
+        var number: UInt64 = 0
+        let got = try unsafe withUnsafeMutableBytesOf(&number) { (buffer) throws(LogError) -> Int in
+            try storage.read(file, at: slot &+ sequenceAt, into: buffer)
+        }
+        return got == 8 ? UInt64(littleEndian: number) : 0
+    }
+
+    /// The slots as mapped memory, for `newestSequence(in:)`.
+    func mapSlots() throws(LogError) -> Mapping? {
+        let length = MetadataStore.slotOffsets.1 + UInt64(MetadataSlot.headerSize)
+        return try storage.size(file) < length ? nil : try storage.map(file, length: length)
+    }
+
+    @inline(__always)
+    static func newestSequence(in slots: Mapping) -> UInt64 {
+        max(slots.bytes.u64(Int(sequenceAt)), slots.bytes.u64(Int(slotOffsets.1 &+ sequenceAt)))
+    }
+
+    /// Takes over what the slots say now, if that is newer.
+    mutating func refresh() throws(LogError) -> MetadataSlot {
+        if try newestSequence() <= current.sequence { return current }
+        var tries = 0
+        while true {
+            do throws(LogError) {
+                var found = MetadataRecords()
+                let slot = try reread(&found)
+                if slot.sequence > current.sequence {
+                    current = slot
+                    swap(&records, &found)
+                }
+                return current
+            } catch {
+                // One slot was just being written when it was read, and then the other.
+                tries += 1
+                if error.code != .corrupt || tries == 100 { throw error.located(in: .metadata) }
+            }
+        }
     }
 }

@@ -106,6 +106,7 @@ extension Log {
 
     /// What the syncer's thread does: sync, as long as somebody waits for it.
     func runSyncer() {
+        if let following { return runWatch(following) }
         repeat {
             if !isUsable || commit.isPoisoned { break }
             do throws(LogError) {

@@ -64,5 +64,6 @@ extension Log {
             writer.tail.clear(nextIndex: writer.tail.nextIndex)
             writer.metadata.close()
         }
+        following?.close()
     }
 }

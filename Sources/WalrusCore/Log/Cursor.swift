@@ -53,9 +53,12 @@ public typealias DiskCursor = Cursor<PosixStorage>
     /// - Throws: `.notFound`, `.compacted`, as `init`.
     public func seek(_ index: UInt64) throws(LogError) {
         try log.checkUsable()
-        // What was noticed before belongs to the old place.
-        heed()
-        let (first, next) = try log.bounds(upTo: index)
+        var (first, next) = (UInt64(0), UInt64(0))
+        repeat {
+            // What was noticed before the bounds were taken belongs to the old place.
+            heed()
+            (first, next) = try log.bounds(upTo: index)
+        } while hasNotice
         if index > next { throw LogError(.notFound, "there is no entry at this index yet", index: index) }
         if index != 0 && index < first {
             throw LogError(.compacted, "the entry was truncated away at the front", index: index)
@@ -70,20 +73,18 @@ public typealias DiskCursor = Cursor<PosixStorage>
     public func next() throws(LogError) -> Entry {
         while true {
             heed()
-            if isDurableOnly { try checkDurable() }
-            let entry: Entry
             do throws(LogError) {
-                entry = try log.get(at)
-            } catch {
-                if error.code == .notFound { throw caughtUp }
-                throw error
-            }
-            if isNoticed.load(ordering: .acquiring) {
+                if isDurableOnly { try checkDurable() }
+                let entry = try log.get(at)
+                if !hasNotice {
+                    at &+= 1
+                    return entry
+                }
                 entry.owner.release()
-                continue
+            } catch {
+                // Beside a cut it is about a place where the cursor no longer is.
+                if !hasNotice { throw error.code == .notFound ? caughtUp : error }
             }
-            at &+= 1
-            return entry
         }
     }
 
@@ -91,6 +92,8 @@ public typealias DiskCursor = Cursor<PosixStorage>
 
     private func checkDurable() throws(LogError) {
         try log.checkUsable()
+        if at <= log.commit.durableIndex { return }
+        try log.lookAgain()
         if at <= log.commit.durableIndex { return }
         // What is there and will never be known to be durable, and what is gone, get tells.
         if log.commit.isPoisoned || at < log.first.load(ordering: .acquiring) { return }
@@ -105,17 +108,21 @@ public typealias DiskCursor = Cursor<PosixStorage>
             heed()
             try log.checkUsable()
             let (first, next) = try log.bounds(upTo: at &- 1)
+            if hasNotice { continue }
             // Before the first entry of a log that never dropped one there is nothing that could be missing.
             if at <= 1 || (at == first && (first == next || log.neverDropped)) {
                 throw LogError(.notFound, "there is no entry before the cursor", index: at &- 1)
             }
-            let entry = try log.get(at &- 1)
-            if isNoticed.load(ordering: .acquiring) {
+            do throws(LogError) {
+                let entry = try log.get(at &- 1)
+                if !hasNotice {
+                    at &-= 1
+                    return entry
+                }
                 entry.owner.release()
-                continue
+            } catch {
+                if !hasNotice { throw error }
             }
-            at &-= 1
-            return entry
         }
     }
 
@@ -124,7 +131,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
     /// - Throws: `.timeout`, `.canceled`, `.closed`, `.poisoned`.
     public func wait(milliseconds: Int64) throws(LogError) {
         try log.checkUsable()
-        try log.checkMayWait()
+        if milliseconds != 0 { try log.checkMayWait() }
         func isOver() throws(LogError) -> Bool {
             heed()
             if at < log.first.load(ordering: .acquiring) { return true }
@@ -139,10 +146,14 @@ public typealias DiskCursor = Cursor<PosixStorage>
         }
     }
 
+    /// Whether a truncation left a notice. In a forked child nobody may take it: the list's mutex may be held for ever.
+    @inline(__always)
+    private var hasNotice: Bool { isNoticed.load(ordering: .acquiring) && !log.wasForked }
+
     /// Takes the notice that a truncation left, if one did.
     @inline(__always)
     private func heed() {
-        if isNoticed.load(ordering: .acquiring) && !log.wasForked { log.cursors.takeNotice(self, &at) }
+        if hasNotice { log.cursors.takeNotice(self, &at) }
     }
 }
 

@@ -24,6 +24,8 @@ public final class Log<S: Storage>: @unchecked Sendable {
     let notifier = Notifier()
     let statistics: Statistics
     let cursors: CursorList<S>
+    /// Of a read-only handle that follows a writer in another process.
+    let following: Following<S>?
     public let recoveryReport: RecoveryReport
 
     /// The lowest index, or the next one if the log is empty.
@@ -41,12 +43,13 @@ public final class Log<S: Storage>: @unchecked Sendable {
 
     init(
         storage: S, options: Options, writer: consuming LogWriter<S>, segments: SegmentTable, unsettled: consuming Unsettled,
-        first: UInt64, next: UInt64, durableIndex: UInt64, report: RecoveryReport
+        following: Following<S>?, first: UInt64, next: UInt64, durableIndex: UInt64, report: RecoveryReport
     ) throws(LogError) {
         logID = writer.logID
         self.next = Atomic(next)
         self.storage = storage
         self.options = options
+        self.following = following
         self.segments = segments
         stock = writer.stock
         self.first = Atomic(first)
@@ -71,35 +74,45 @@ public final class Log<S: Storage>: @unchecked Sendable {
         if options.hasRetention && !options.readOnly { storage.background.request() }
     }
 
-    // ---- Bounds. All answer 0 where there is nothing, after shutdown and in a forked child.
+    // ---- Bounds. All answer 0 where there is nothing, after shutdown and in a forked child. A read-only handle looks anew.
 
     @inline(__always) public var isUsable: Bool { !commit.isClosed && generation == wp_generation() }
     public var wasForked: Bool { generation != wp_generation() }
 
     public var firstIndex: UInt64 {
         guard isUsable else { return 0 }
+        try? catchUp(to: .max)
         let first = first.load(ordering: .acquiring)
         return first < next.load(ordering: .acquiring) ? first : 0
     }
 
     public var lastIndex: UInt64 {
         guard isUsable else { return 0 }
+        try? catchUp(to: .max)
         let next = next.load(ordering: .acquiring)
         return first.load(ordering: .acquiring) < next ? next - 1 : 0
     }
 
-    public var nextIndex: UInt64 { isUsable ? next.load(ordering: .acquiring) : 0 }
+    public var nextIndex: UInt64 {
+        guard isUsable else { return 0 }
+        try? catchUp(to: .max)
+        return next.load(ordering: .acquiring)
+    }
 
     /// The first index and the next one.
     @inline(__always)
     func bounds(upTo index: UInt64) throws(LogError) -> (first: UInt64, next: UInt64) {
-        (first.load(ordering: .acquiring), next.load(ordering: .acquiring))
+        try catchUp(to: index)
+        return (first.load(ordering: .acquiring), next.load(ordering: .acquiring))
     }
 
     /// Whether every entry that the log ever held is still there, as far as its front goes.
     var neverDropped: Bool { (try? writer.withLock { $0.metadata.current.firstIndex == 0 }) ?? false }
 
-    public var durableIndex: UInt64 { min(commit.durableIndex, lastIndex) }
+    public var durableIndex: UInt64 {
+        let last = lastIndex
+        return min(commit.durableIndex, last)
+    }
 
     // ---- Conditions of every call
 

@@ -138,7 +138,8 @@ extension Log {
             storage: storage, bufferSize: options.readOnly ? 4096 : options.bufferSize,
             reserveStep: options.reserveStep, nextIndex: max(slot.firstIndex, 1),
             highestStamp: slot.highestStamp, lastTerm: slot.lastTerm)
-        if let last = found.tail {
+        let following = options.readOnly && options.recovery != .salvage ? try follow(storage, options, metadata, found) : nil
+        if let last = found.tail, following == nil {
             tail.resume(
                 last.segment, file: last.file, at: last.end, isOpen: last.isOpen && !options.readOnly,
                 capacity: options.capacity, reservedEnd: last.end.offset)
@@ -162,8 +163,8 @@ extension Log {
                 $0.add(.segment(found.unfinishedReplacement))
             }
         }
-        report(found.report, nextIndex: tail.nextIndex, options.diagnostics)
-        let nextIndex = max(tail.nextIndex, found.lostEnd)
+        let nextIndex = max(found.tail?.end.index ?? tail.nextIndex, found.lostEnd)
+        report(found.report, nextIndex: nextIndex, options.diagnostics)
         var dead = CArray<UInt64>()
         swap(&dead, &found.dead)
         var dropped = CArray<UInt64>()
@@ -176,11 +177,32 @@ extension Log {
             metadata: metadata, tail: tail, values: values,
             dead: dead, dropped: dropped,
             wantsRetention: options.hasRetention && !options.readOnly, isVirgin: slot.firstIndex == 0 && found.tail == nil)
-        return try Log(
-            storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
-            first: max(min(first, nextIndex), 1), next: nextIndex,
-            durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
-            report: found.report)
+        do throws(LogError) {
+            return try Log(
+                storage: storage, options: options, writer: writer, segments: segments, unsettled: unsettled,
+                following: following, first: max(min(first, nextIndex), 1), next: nextIndex,
+                durableIndex: found.tail == nil ? nextIndex - 1 : found.durableIndex,
+                report: found.report)
+        } catch {
+            following?.close()
+            throw error
+        }
+    }
+
+    /// From here on the handle keeps up with a writer in another process.
+    private static func follow(
+        _ storage: S, _ options: Options, _ metadata: borrowing MetadataStore<S>, _ found: borrowing Recovery<S>
+    ) throws(LogError) -> Following<S> {
+        var tail: FollowedTail? = nil
+        if let last = found.tail {
+            tail = FollowedTail(
+                last.segment, at: last.end, claim: found.durableIndex, capacity: max(options.capacity, last.fileSize),
+                isEnded: metadata.current.cut.id == last.segment.id)
+        }
+        var ignored: UInt64 = 0
+        for i in 0..<found.dropped.count { ignored = max(ignored, found.dropped[i]) }
+        return try Following(
+            metadata, storage, slots: options.zeroCopy ? try? metadata.mapSlots() : nil, tail: tail, ignoredUpTo: ignored)
     }
 
     /// The key-value records: those in the slots, and what rode since.

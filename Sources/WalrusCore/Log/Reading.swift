@@ -21,6 +21,7 @@ extension Log {
                 return try readEntry(index)
             } catch {
                 // Beside a truncation anything may look wrong; without one, it is.
+                try lookAgain()
                 if structure == self.structure.load(ordering: .acquiring) { throw error }
             }
         }
@@ -28,6 +29,7 @@ extension Log {
 
     @inline(__always)
     private func checkBounds(_ index: UInt64) throws(LogError) {
+        try catchUp(to: index)
         if index >= next.load(ordering: .acquiring) || index == 0 {
             throw LogError(.notFound, "there is no entry at this index yet", index: index)
         }
@@ -69,14 +71,7 @@ extension Log {
     private func openBefore(_ successor: UInt64, _ id: UInt64, _ index: UInt64, _ opener: SegmentOpener<S>) throws(LogError)
         -> SegmentRef
     {
-        let end: SegmentEnd
-        do throws(LogError) {
-            end = try predecessorEnd(in: successor, opener)
-        } catch {
-            // The writer beside which this handle only reads has cut the log: the segment itself says how far it goes.
-            guard options.readOnly, error.errno == ENOENT else { throw error }
-            return try opener.openToItsEnd(id)
-        }
+        let end = try predecessorEnd(in: successor, opener)
         guard end.id == id else {
             if options.recovery == .salvage { return try opener.openToItsEnd(id) }
             throw LogError(.corrupt, "a segment file is missing; put it back", file: .segment(end.id), index: index)
@@ -85,16 +80,9 @@ extension Log {
     }
 
     private func baseIndex(of id: UInt64, _ opener: SegmentOpener<S>) throws(LogError) -> UInt64 {
-        do throws(LogError) {
-            let (file, head) = try opener.openHead(id)
-            storage.close(file)
-            return head.begin.baseIndex
-        } catch {
-            // Beside a writer a segment may be gone from the front, or from the end with all behind it.
-            guard options.readOnly, error.errno == ENOENT else { throw error }
-            let lowest = try writer.withLock { (writer) throws(LogError) in try writer.metadata.reread().lowestSegment }
-            return id < lowest ? 1 : .max
-        }
+        let (file, head) = try opener.openHead(id)
+        storage.close(file)
+        return head.begin.baseIndex
     }
 
     /// Where the segment before `id` ends: the begin frame of `id` says it, which may be no further than the write buffer.
@@ -243,6 +231,7 @@ extension Log {
                 }
                 return segment.run(of: UInt32(truncatingIfNeeded: index &- segment.baseIndex)).term
             } catch {
+                try lookAgain()
                 if structure == self.structure.load(ordering: .acquiring) { throw error }
             }
         }

@@ -52,12 +52,14 @@ extension Log {
     /// Runs `body`, which looks at several things that belong together, until no truncation came between.
     func unchanged<Result>(_ body: () throws(LogError) -> Result) throws(LogError) -> Result {
         while true {
+            try catchUp(to: .max)
             let structure = structure.load(ordering: .acquiring)
             do throws(LogError) {
                 let result = try body()
                 if structure == self.structure.load(ordering: .acquiring) { return result }
             } catch {
                 // Beside a truncation anything may look wrong; without one, it is.
+                try lookAgain()
                 if structure == self.structure.load(ordering: .acquiring) { throw error }
             }
             try checkUsable()
@@ -68,10 +70,18 @@ extension Log {
         infos.removeLast(infos.count)
         let first = first.load(ordering: .acquiring)
         var ids = CArray<UInt64>()
-        // With the writer held back, its tail is the last of the table.
-        let last = try writer.withLock { (writer) throws(LogError) -> SegmentInfo? in
-            try segments.copyIDs(to: &ids)
-            return writer.tailInfo
+        let last: SegmentInfo?
+        if let following {
+            last = try following.state.withLock { (state) throws(LogError) in
+                try segments.copyIDs(to: &ids)
+                return state.tailInfo
+            }
+        } else {
+            // With the writer held back, its tail is the last of the table.
+            last = try writer.withLock { (writer) throws(LogError) -> SegmentInfo? in
+                try segments.copyIDs(to: &ids)
+                return writer.tailInfo
+            }
         }
         if ids.count == 0 { return }
         var begin = try begin(of: ids[0])

@@ -4,16 +4,23 @@ import Synchronization
 
 extension Log {
     /// Returns once `isOver`, which is asked at first, after each signal of `event`, and whenever waits are to end. `milliseconds`: negative: no end;
-    /// 0: asks only once.
+    /// 0: asks only once. On a handle that follows a writer in another process, any change asks.
     ///
     /// - Throws: `.timeout`, `.canceled`, `.closed`, `.forked`, and what `isOver` throws.
     func wait(for event: borrowing Event, milliseconds: Int64, isOver: () throws(LogError) -> Bool) throws(LogError) {
         let interrupted = commit.interruptCount
-        let isInTime = try event.wait(until: deadline(milliseconds)) { () throws(LogError) in
+        func isDone() throws(LogError) -> Bool {
             try checkUsable()
             if try isOver() { return true }
             if commit.interruptCount != interrupted { throw GroupCommit.canceledError }
             return false
+        }
+        let end = deadline(milliseconds)
+        let isInTime: Bool
+        if let following {
+            isInTime = try wait(following, until: end, isDone)
+        } else {
+            isInTime = try event.wait(until: end, isDone)
         }
         if !isInTime { throw LogError(.timeout, "the time given for the wait is over") }
     }
@@ -38,6 +45,7 @@ extension Log {
     func wakeWaiters() {
         published.signal()
         commit.durableMoved.signal()
+        following?.wake()
         completions.wake()
         if commit.isClosed || commit.isPoisoned {
             notifier.notify()
@@ -53,9 +61,10 @@ extension Log {
         if !completions.isEmpty { storage.completer.request() }
     }
 
-    /// A descriptor that becomes readable whenever the durable index has moved.
+    /// A descriptor that becomes readable whenever the durable index has moved; on a read-only handle, the next index.
     public func notifyDescriptor() throws(LogError) -> Int32 {
         try checkUsable()
+        if following != nil { try startWatching() }
         return try notifier.descriptor()
     }
 }

@@ -12,9 +12,9 @@ struct FrameWindow<S: Storage>: ~Copyable {
     private var count = 0
     private(set) var bytesRead: UInt64 = 0
 
-    init(storage: S, file: FileHandle) throws(LogError) {
+    init(storage: S, file: FileHandle, bufferSize: UInt64 = 256 << 10) throws(LogError) {
         let size = try storage.size(file)
-        let buffer = try Memory(count: Int(min(256 << 10, max(size, 8192))))
+        let buffer = try Memory(count: Int(min(bufferSize, max(size, 8192))))
         self.storage = storage
         self.file = file
         self.fileSize = size

@@ -180,6 +180,14 @@ struct SegmentState: ~Copyable {
         return try unsafe body(&state.pointee.table!)
     }
 
+    /// Lends the table to whoever reads on, who brings it back. Readers go on with its memory, which does not move.
+    func takeTable() -> OffsetTable? { unsafe state.pointee.table.take() }
+
+    func bringBack(_ table: consuming OffsetTable) {
+        unsafe state.pointee.runCount.store(table.runCount, ordering: .releasing)
+        unsafe state.pointee.table = consume table
+    }
+
     @inline(__always)
     func appendOffset(_ offset: UInt64, highestTime: Int64, digest: Digest, durableIndex: UInt64) {
         unsafe state.pointee.table?.append(

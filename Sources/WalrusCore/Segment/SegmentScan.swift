@@ -71,6 +71,19 @@ struct SegmentScan<S: Storage>: ~Copyable {
         lastWhole = point
     }
 
+    /// Goes on where an earlier scan stopped.
+    init(_ tail: FollowedTail, _ window: consuming FrameWindow<S>, _ table: consuming OffsetTable) {
+        id = tail.segment.id
+        salt = tail.segment.salt
+        begin = tail.segment.begin
+        self.window = window
+        self.table = table
+        claim = tail.claim
+        point = tail.point
+        lastWhole = tail.lastWhole
+        isInsideBatch = tail.isInsideBatch
+    }
+
     /// Reads on to `limit`, or to the first bad frame if there is none.
     ///
     /// - Throws: `.io`; `.version` for a frame of a kind that only a newer library knows.

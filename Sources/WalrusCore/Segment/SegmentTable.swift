@@ -114,6 +114,22 @@ final class SegmentTable: Sendable {
         }
     }
 
+    /// Puts another opened segment into the slot of segment `id`, or none; gives back the one that was there, with its reference.
+    func exchange(_ id: UInt64, _ segment: SegmentRef?) -> SegmentRef? {
+        var old: SegmentRef? = nil
+        try? slots.withExclusive { slots in
+            guard let i = SegmentTable.position(id, in: slots) else { return }
+            old = slots[i].segment
+            slots[i].segment = segment
+        }
+        return old
+    }
+
+    /// Makes room for more slots, so that as many `append`s cannot fail.
+    func reserveSlots(_ count: Int) throws(LogError) {
+        try slots.withExclusive { (slots) throws(LogError) in try slots.reserve(count) }
+    }
+
     /// Makes room for one more slot, so that the `append` which follows cannot fail.
     func reserveSlot() throws(LogError) { try slots.withExclusive { (slots) throws(LogError) in try slots.reserve(1) } }
 

@@ -177,6 +177,8 @@ import CWalrusPlatform
 
     public func rename(_ from: FileName, to: FileName) throws(LogError) { try SystemCalls.rename(directory, from, to: to) }
     public func remove(_ name: FileName) throws(LogError) { try SystemCalls.remove(directory, name) }
+    public func directoryTime() throws(LogError) -> Int64 { try SystemCalls.changeTime(directory) }
+    public func watch() -> DirectoryWatch? { DirectoryWatch(directory) }
     public func syncDirectory() throws(LogError) { try SystemCalls.syncAll(directory) }
 
     public func list(_ body: (FileName?) throws(LogError) -> Void) throws(LogError) {

@@ -76,6 +76,10 @@ public protocol Storage: Sendable {
     func remove(_ name: FileName) throws(LogError)
     /// Calls `body` for each file; a name that is none of a log's is nil.
     func list(_ body: (FileName?) throws(LogError) -> Void) throws(LogError)
+    /// A time, in nanoseconds, that is another one once a name came or went and the system's clock has moved on since.
+    func directoryTime() throws(LogError) -> Int64
+    /// What to sleep on until a file of the directory may have changed; nil where that cannot be had.
+    func watch() -> DirectoryWatch?
     /// Must not return until renames, removals and new files are on stable storage.
     func syncDirectory() throws(LogError)
 

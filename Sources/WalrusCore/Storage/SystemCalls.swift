@@ -57,6 +57,13 @@ enum SystemCalls {
         return UInt64(max(0, status.st_size))
     }
 
+    /// When a name of the directory last came or went.
+    static func changeTime(_ directory: Int32) throws(LogError) -> Int64 {
+        var status = stat()
+        guard unsafe fstat(directory, &status) == 0 else { throw failure("the directory's time could not be read", nil) }
+        return Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+    }
+
     static func read(_ file: FileHandle, at offset: UInt64, into buffer: MutableBytes) throws(LogError) -> Int {
         var done = 0
         while done < buffer.count {
