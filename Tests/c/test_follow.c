@@ -6,6 +6,7 @@
  */
 #include "support.h"
 
+#include <poll.h>
 #include <pthread.h>
 
 #define READER "read_only=true"
@@ -350,19 +351,19 @@ static void measure(const char *name, const char *dir, const char *options, bool
         limit.rlim_cur = 0;
         CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     }
-    uint64_t times[COUNT];
-    for (int i = 0; i < COUNT; i++) {
+    uint64_t times[COUNT], limited = now_ns();
+    int count = 0;
+    /* Once a second the directory is listed in any case, which takes a descriptor. */
+    while (count < COUNT && !(without_descriptors && now_ns() - limited > 500000000)) {
         walrus_entry_t entry;
         CHECK_OK(walrus_cursor_wait(cursor, 5000));
         CHECK_OK(walrus_cursor_next(cursor, &entry));
         uint64_t began;
         memcpy(&began, entry.data, sizeof began);
-        times[i] = now_ns() - began;
+        times[count++] = now_ns() - began;
         walrus_entry_release(&entry);
-        if (without_descriptors && i == 100)
-            break; /* before the directory is listed again, which takes a descriptor */
     }
-    int count = without_descriptors ? 101 : COUNT;
+    CHECK(count > 5);
     qsort(times, (size_t)count, sizeof times[0], compare_u64);
     printf("      %s: median %.3f ms, 90%% %.3f ms, most %.3f ms\n", name, (double)times[count / 2] / 1e6,
            (double)times[count * 9 / 10] / 1e6, (double)times[count - 1] / 1e6);
@@ -433,6 +434,76 @@ CASE(every_waiting_thread_is_woken_by_appends_interrupts_and_shutdown) {
         CHECK_OK(walrus_close(log));
     }
     CHECK_HOLDINGS(before);
+    dismiss(&writer, false);
+}
+
+static bool is_readable(int fd, int timeout) {
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return poll(&one, 1, timeout) == 1;
+}
+
+/* An event loop sleeps on the descriptor and makes no other call: somebody has to look for it. */
+CASE(the_readers_descriptor_tells_of_appends_truncations_and_nothing_else) {
+    const char *dir = in_memory("log");
+    writer_t writer = hire(dir);
+    tell(&writer, OPEN, 0, 0);
+    tell(&writer, APPEND, 1, 5);
+    holdings_t before = count_holdings();
+    walrus_t *log = open_log(dir, READER);
+    int fd = -1;
+    uint64_t count;
+    CHECK_OK(walrus_notify_fd(log, &fd));
+    CHECK(!is_readable(fd, 150));
+    for (uint64_t last = 6; last <= 60; last += 6) {
+        tell(&writer, APPEND, last, last + 5);
+        CHECK(is_readable(fd, 5000));
+        CHECK(read(fd, &count, 8) == 8);
+        while (walrus_last_index(log) != last + 5)
+            ;
+        while (is_readable(fd, 20))
+            CHECK(read(fd, &count, 8) == 8); /* moves that were told one by one */
+    }
+    CHECK_OK(walrus_interrupt(log)); /* ends waits, not the watch */
+    tell(&writer, TRUNCATE, 3, 0);
+    CHECK(is_readable(fd, 5000));
+    CHECK_U64(3, walrus_last_index(log));
+    CHECK(read(fd, &count, 8) == 8);
+    /* Another thread's waiting cursor goes on beside it. */
+    walrus_cursor_t *cursor = open_cursor(log, 4, 0);
+    waiter_t waiter = {cursor, 1, false};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, wait_once, &waiter) == 0);
+    usleep(20000);
+    tell(&writer, APPEND, 4, 4);
+    pthread_join(thread, NULL);
+    CHECK_OK(waiter.result);
+    CHECK(is_readable(fd, 5000));
+    CHECK(read(fd, &count, 8) == 8);
+    CHECK_OK(walrus_shutdown(log));
+    CHECK(is_readable(fd, 5000));
+    walrus_cursor_close(cursor);
+    CHECK_OK(walrus_close(log));
+    CHECK_HOLDINGS(before);
+    dismiss(&writer, false);
+}
+
+CASE(a_reader_waits_until_the_writer_has_said_that_an_entry_is_durable) {
+    const char *dir = in_memory("log");
+    writer_t writer = hire(dir);
+    tell(&writer, OPEN, 0, 0);
+    tell(&writer, APPEND, 1, 5);
+    walrus_t *log = open_log(dir, READER);
+    CHECK_CODE(WALRUS_E_NOT_FOUND, walrus_wait_durable(log, 6, 1000));
+    CHECK_CODE(WALRUS_E_TIMEOUT, walrus_wait_durable(log, 5, 0));
+    CHECK_CODE(WALRUS_E_TIMEOUT, walrus_wait_durable(log, 5, 30));
+    tell(&writer, SYNC, 0, 0);
+    tell(&writer, APPEND, 6, 6); /* whose frame says it */
+    CHECK_OK(walrus_wait_durable(log, 5, 5000));
+    CHECK_U64(5, walrus_durable_index(log));
+    CHECK_CODE(WALRUS_E_READ_ONLY, walrus_sync(log));
+    tell(&writer, CLOSE, 0, 0);
+    CHECK_OK(walrus_wait_durable(log, 6, 5000));
+    CHECK_OK(walrus_close(log));
     dismiss(&writer, false);
 }
 

@@ -254,7 +254,9 @@ extension Log {
         }
         ids.sort { $0 }
         // The files of earlier cuts are gone when the slots tell of the last one.
-        if slot.epoch == state.slot.epoch, let known = state.tail?.segment.id, state.isLive(known, slot), !Log.contains(known, ids) {
+        if slot.epoch == state.slot.epoch, let known = state.tail?.segment.id, state.isLive(known, slot),
+            !Log.contains(known, ids)
+        {
             throw missing(known)
         }
         state.candidates.removeLast(state.candidates.count)
