@@ -298,7 +298,7 @@ CASE(an_unfinished_tail_is_simply_not_there_yet) {
         for (int i = 0; i < 3; i++) {
             CHECK_U64(2, walrus_last_index(log));
             CHECK_CODE(WALRUS_E_NOT_FOUND, walrus_get(log, 3, &entry));
-            CHECK_CODE(WALRUS_E_TIMEOUT, walrus_cursor_wait(cursor, 20));
+            CHECK_CODE(WALRUS_E_TIMEOUT, walrus_cursor_wait(cursor, i == 1 ? 1300 : 20)); /* however long it lasts */
         }
         writer = hire(dir);
         tell(&writer, OPEN, 0, 0);
@@ -309,6 +309,37 @@ CASE(an_unfinished_tail_is_simply_not_there_yet) {
         CHECK_OK(walrus_close(log));
         dismiss(&writer, true);
     }
+}
+
+/* Catches a reader that takes damage for a write that is still to be finished, and waits for ever. */
+CASE(damage_that_later_frames_declare_durable_is_corrupt_in_the_end) {
+    const char *dir = in_memory("log"), *segment = in_memory("log/0000000000000001.wal");
+    writer_t writer = hire(dir);
+    tell(&writer, OPEN, 0, 0);
+    tell(&writer, APPEND, 1, 2);
+    walrus_t *log = open_log(dir, READER);
+    off_t end = end_of_data(segment);
+    tell(&writer, APPEND, 3, 4);
+    tell(&writer, SYNC, 0, 0);
+    tell(&writer, APPEND, 5, 6);
+    int fd = open(segment, O_WRONLY);
+    CHECK(pwrite(fd, "?", 1, end + 30) == 1); /* in the payload of entry 3 */
+    close(fd);
+    walrus_cursor_t *cursor = open_cursor(log, 3, 0);
+    CHECK_U64(2, walrus_last_index(log));
+    CHECK_CODE(WALRUS_E_CORRUPT, walrus_cursor_wait(cursor, 10000));
+    walrus_entry_t entry;
+    CHECK_CODE(WALRUS_E_CORRUPT, walrus_get(log, 3, &entry));
+    check_range(log, 1, 2);
+    CHECK_U64(2, walrus_last_index(log));
+    /* Once the segment is sealed, its end and what follows the damage are known. */
+    tell(&writer, APPEND, 7, 300);
+    check_entry(log, 300, 20, 300);
+    CHECK_CODE(WALRUS_E_CORRUPT, walrus_get(log, 3, &entry));
+    check_range(log, 4, 300);
+    walrus_cursor_close(cursor);
+    CHECK_OK(walrus_close(log));
+    dismiss(&writer, true);
 }
 
 /* ---- Waiting -------------------------------------------------------------------------------- */

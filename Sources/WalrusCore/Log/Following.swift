@@ -75,6 +75,11 @@ struct FollowingState: ~Copyable {
     /// The directory's time when it was last listed; the lowest if it may show the same time after another change.
     var directoryTime: Int64 = .min
     var listedAt: Int64 = .min
+    /// Where the tail's known end has been since when, and how long that may go on before it is looked at what stands behind it.
+    var endAt: (segment: UInt64, offset: UInt64) = (0, 0)
+    var endSince: Int64 = 0
+    var patience = FollowingState.leastPatience
+    var isDamaged = false
     /// Segments that were not begun when the directory was last listed, or not part of the log.
     var candidates = CArray<UInt64>()
 
@@ -92,6 +97,8 @@ struct FollowingState: ~Copyable {
             id: tail.segment.id, firstIndex: tail.segment.baseIndex, endIndex: end.index, bytes: end.offset, fileBytes: 0,
             highestTime: end.highestTime, isTail: true)
     }
+    static var leastPatience: Int64 { 1_000_000_000 }
+    static var mostPatience: Int64 { 60_000_000_000 }
 
     /// Whether a segment's file is part of the log, as far as its id tells.
     func isLive(_ id: UInt64, _ slot: MetadataSlot) -> Bool {
@@ -170,6 +177,7 @@ extension Log {
             isStale = try needsListing(&state)
         }
         if isStale { try takeOver(slot, &state) }
+        try refuseDamage(&state)
         return try newestSequence() <= slot.sequence
     }
 
@@ -190,6 +198,34 @@ extension Log {
         guard var tail = state.tail else { return true }
         defer { state.tail = tail }
         return try opener.extend(&tail)
+    }
+
+    /// What stands still for long where the next frame should be may be damage, which no later write makes good.
+    ///
+    /// - Throws: `.corrupt`.
+    private func refuseDamage(_ state: inout FollowingState) throws(LogError) {
+        guard let tail = state.tail, !tail.isEnded else { return }
+        let now = storage.monotonic()
+        let end = (tail.segment.id, tail.point.offset)
+        if end != state.endAt {
+            state.endAt = end
+            state.endSince = now
+            state.patience = FollowingState.leastPatience
+            state.isDamaged = false
+        } else if !state.isDamaged {
+            if now - state.endSince < state.patience { return }
+            state.endSince = now
+            state.patience = min(state.patience * 2, FollowingState.mostPatience)
+            if try !opener.isDamaged(tail) { return }
+            // Written since the last look at it, it would be whole now.
+            try readOn(&state)
+            state.isDamaged = state.tail?.point.offset == end.1
+        }
+        if !state.isDamaged { return }
+        throw LogError(
+            .corrupt, "data that had been durable is damaged; what follows it is lost to this handle",
+            file: .segment(tail.segment.id),
+            offset: tail.point.offset, index: tail.point.index, lastIndex: tail.point.index)
     }
 
     private func publish(_ tail: FollowedTail) {

@@ -117,6 +117,18 @@ extension SegmentOpener {
         return true
     }
 
+    /// Whether what stands behind the known end is no unfinished write, but damage: a frame behind it declares durable what should
+    /// stand there.
+    func isDamaged(_ tail: FollowedTail) throws(LogError) -> Bool {
+        let segment = tail.segment
+        let window = try FrameWindow(storage: storage, file: segment.file)
+        guard window.nextData(from: tail.point.offset) != nil, let table = segment.takeTable() else { return false }
+        var scan = SegmentScan(tail, window, table)
+        let behind = Result { () throws(LogError) in try scan.look(behind: tail.point.offset) }
+        segment.bringBack(scan.table)
+        return try behind.get().claim >= tail.point.index
+    }
+
     /// Whether a frame's header stands at `offset`: the cheapest way to learn that there is nothing new.
     private func hasFrame(_ segment: SegmentRef, at offset: UInt64) throws(LogError) -> Bool {
         var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
