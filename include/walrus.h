@@ -493,14 +493,17 @@ WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_
  * entries, rotation, truncation and retention are seen without reopening. Every call looks anew where that
  * matters. What is seen is whole entries and whole batches that the writer has handed to the system; what still
  * waits in the buffer of a sync=none writer is not there yet. walrus_durable_index is what the writer has last
- * written down of it, which lags behind what the writer itself knows until it writes on. Entries are copies. An
- * unfinished tail is simply not there yet, never CORRUPT. Writing functions answer READ_ONLY. */
+ * written down of it, which lags behind what the writer itself knows until it writes on. Entries of the last
+ * segment are copies. An unfinished tail is simply not there yet; it is CORRUPT only if what was written behind it
+ * says that it had been durable. With recovery=salvage a handle shows the log as it was at open. Writing functions
+ * answer READ_ONLY. */
 
 /* ---- Cursors -------------------------------------------------------------------------------
  * A cursor stands between two entries: walrus_cursor_next reads the one behind it and steps over it,
  * walrus_cursor_prev the one before it. Where the log is truncated below a cursor, by whatever thread or
  * process, the cursor goes back to the cut, so that following a log shows what was appended in place of the
- * dropped entries, too. A cursor belongs to one thread at a time. */
+ * dropped entries, too. walrus_reset takes every cursor to the new next index (on a read-only handle those below it
+ * stay, and are COMPACTED). A cursor belongs to one thread at a time. */
 
 /* For walrus_cursor_open: only entries that are durable; behind them the cursor is CAUGHT_UP. */
 #define WALRUS_DURABLE_ONLY UINT32_C(1)

@@ -97,6 +97,7 @@ struct FollowingState: ~Copyable {
             id: tail.segment.id, firstIndex: tail.segment.baseIndex, endIndex: end.index, bytes: end.offset, fileBytes: 0,
             highestTime: end.highestTime, isTail: true)
     }
+
     static var leastPatience: Int64 { 1_000_000_000 }
     static var mostPatience: Int64 { 60_000_000_000 }
 
