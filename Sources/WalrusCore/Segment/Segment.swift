@@ -25,6 +25,9 @@ extension TablePlace {
 }
 
 struct SegmentState: ~Copyable {
+    /// The writer's; readers look at its memory through `tableBlocks` alone. It comes first because the thread sanitizer takes the writer's
+    /// access to it for one to the first byte of the whole.
+    var table: OffsetTable?
     let id: UInt64
     let baseIndex: UInt64
     let salt: UInt32
@@ -45,8 +48,6 @@ struct SegmentState: ~Copyable {
     /// Open as long as somebody needs it; `.none` where the mapping is enough.
     var file: FileHandle
     var place: TablePlace
-    /// The writer's; readers look at its memory through `tableBlocks` alone.
-    var table: OffsetTable?
     let tableBlocks: Bytes
     /// Runs of a table that is not in memory.
     var runs: Bytes
