@@ -20,8 +20,10 @@ extension Log {
             do throws(LogError) {
                 return try readEntry(index)
             } catch {
-                // Beside a truncation anything may look wrong; without one, it is.
+                // Beside a truncation anything may look wrong; without one, it is. One that has moved a bound and nothing else yet
+                // shows in a second look, before which nothing can have been appended if the structure has not changed after it.
                 try lookAgain()
+                try checkBounds(index)
                 if structure == self.structure.load(ordering: .acquiring) { throw error }
             }
         }
@@ -232,6 +234,7 @@ extension Log {
                 return segment.run(of: UInt32(truncatingIfNeeded: index &- segment.baseIndex)).term
             } catch {
                 try lookAgain()
+                try checkBounds(index)
                 if structure == self.structure.load(ordering: .acquiring) { throw error }
             }
         }

@@ -100,9 +100,12 @@ extension Log {
 
     /// The one place where the next index goes back. Readers that began before look again.
     private func lowerBounds(first: UInt64? = nil, next: UInt64) {
-        if let first { self.first.store(first, ordering: .releasing) }
+        // In this order whoever sees both bounds of a moment in between sees none that claim more than there was.
+        let rises = first ?? 0 > self.first.load(ordering: .relaxed)
+        if let first, rises { self.first.store(first, ordering: .releasing) }
         self.next.store(next, ordering: .releasing)
         cursors.cut(at: next)
+        if let first, !rises { self.first.store(first, ordering: .releasing) }
         structure.add(1, ordering: .acquiringAndReleasing)
     }
 
