@@ -34,4 +34,4 @@ format:
 	swift format --in-place --recursive Package.swift Sources Tests
 
 clean:
-	rm -rf build .build .build-embedded
+	rm -rf build .build .build-*

@@ -56,7 +56,9 @@ typedef struct check_shared {
 static check_case_t *check_first_case;
 static check_case_t **check_next_case = &check_first_case;
 static const char *check_case_name = "";
+static const char *check_program = "";
 static check_shared_t *check_shared;
+static int check_shared_fd;
 static bool check_keep_going;
 static char check_directory[1024];        /* the case's own, removed at its end                     */
 static char check_memory_directory[1100]; /* another one, in memory where the system has such a place */
@@ -69,6 +71,19 @@ static char check_memory_directory[1100]; /* another one, in memory where the sy
         check_next_case = &check_case_##name.next;                                                                     \
     }                                                                                                                  \
     static void name(void)
+
+/* Sanitizers need address space without bounds, and make everything slower. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CHECK_IS_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CHECK_IS_SANITIZED 1
+#endif
+#ifndef CHECK_IS_SANITIZED
+#define CHECK_IS_SANITIZED 0
+#endif
 
 /* ---- Names ---------------------------------------------------------------------------------- */
 
@@ -219,10 +234,54 @@ static inline double check_now_s(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* Of the address sanitizer, where it is linked in: a case ends with _exit, which does not look for leaks. */
+__attribute__((weak)) int __lsan_do_recoverable_leak_check(void);
+
 static inline void check_run_in_this_process(const check_case_t *test) {
     test->run();
     fflush(stdout);
     fflush(stderr);
+    if (__lsan_do_recoverable_leak_check == NULL)
+        return;
+    /* A case that became somebody else could not be looked at. */
+    if (geteuid() != getuid() && seteuid(getuid()) == 0)
+        prctl(PR_SET_DUMPABLE, 1);
+    if (__lsan_do_recoverable_leak_check() != 0)
+        check_failed(__FILE__, __LINE__, "memory that nothing points to any more; see the sanitizer's report");
+}
+
+/* In the case's own process. */
+static inline void check_run_and_exit(const check_case_t *test) {
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(CHECK_SECONDS_PER_CASE);
+    check_run_in_this_process(test);
+    _exit(check_shared->failures == 0 ? 0 : 1);
+}
+
+/* A process from scratch instead of a fork, for the ordinary Swift runtime that the sanitizers need: its locks remember the thread
+ * that they were used in before the fork, and spin for ever in a child that has two threads. */
+static inline void check_exec(const check_case_t *test) {
+    char fd[16];
+    snprintf(fd, sizeof fd, "%d", check_shared_fd);
+    setenv("WALRUS_TEST_CASE", test->name, 1);
+    setenv("WALRUS_TEST_SHARED", fd, 1);
+    setenv("WALRUS_TEST_DIRECTORY", check_directory, 1);
+    setenv("WALRUS_TEST_MEMORY_DIRECTORY", check_memory_directory, 1);
+    execl("/proc/self/exe", check_program, (char *)NULL);
+    _exit(126);
+}
+
+/* The other side of it. */
+static inline void check_be_exec(const char *name) {
+    snprintf(check_directory, sizeof check_directory, "%s", getenv("WALRUS_TEST_DIRECTORY"));
+    snprintf(check_memory_directory, sizeof check_memory_directory, "%s", getenv("WALRUS_TEST_MEMORY_DIRECTORY"));
+    for (const check_case_t *test = check_first_case; test != NULL; test = test->next)
+        if (strcmp(test->name, name) == 0) {
+            check_case_name = test->name;
+            check_run_and_exit(test);
+        }
+    _exit(126);
 }
 
 /* Whether the case passed: 1, failed: 0, was skipped: -1. */
@@ -250,11 +309,9 @@ static inline int check_run(const check_case_t *test) {
             exit(2);
         }
         if (child == 0) {
-            setpgid(0, 0);
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            alarm(CHECK_SECONDS_PER_CASE);
-            check_run_in_this_process(test);
-            _exit(check_shared->failures == 0 ? 0 : 1);
+            if (CHECK_IS_SANITIZED)
+                check_exec(test);
+            check_run_and_exit(test);
         }
         while (waitpid(child, &status, 0) < 0 && errno == EINTR)
             continue;
@@ -279,14 +336,22 @@ static inline int check_run(const check_case_t *test) {
 }
 
 int main(int argc, char **argv) {
-    const char *name = strrchr(argv[0], '/');
+    const char *name = strrchr(argv[0], '/'), *only = getenv("WALRUS_TEST_CASE"), *shared = getenv("WALRUS_TEST_SHARED");
     name = name ? name + 1 : argv[0];
+    check_program = argv[0];
     int passed = 0, failed = 0;
-    check_shared = mmap(NULL, sizeof *check_shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    check_shared_fd = only && shared ? atoi(shared) : memfd_create("walrus-test", 0);
+    if (check_shared_fd < 0 || ftruncate(check_shared_fd, sizeof *check_shared) != 0) {
+        perror("memfd_create");
+        return 2;
+    }
+    check_shared = mmap(NULL, sizeof *check_shared, PROT_READ | PROT_WRITE, MAP_SHARED, check_shared_fd, 0);
     if (check_shared == MAP_FAILED) {
         perror("mmap");
         return 2;
     }
+    if (only != NULL)
+        check_be_exec(only);
     for (check_case_t *test = check_first_case; test != NULL; test = test->next) {
         if (argc > 1 && strstr(test->name, argv[1]) == NULL)
             continue;
