@@ -356,7 +356,7 @@ static void call_everything(void *ctx, uint64_t index, int32_t status) {
     inside->truncate = walrus_truncate(log, 1);
     inside->front = walrus_truncate_front(log, 2);
     inside->reset = walrus_reset(log, 100);
-    inside->replace = HAS(walrus_replace_suffix) ? walrus_replace_suffix(log, 1, &record, 1, 0) : WALRUS_E_BUSY;
+    inside->replace = walrus_replace_suffix(log, 1, &record, 1, 0);
     inside->cursor_wait = WALRUS_E_BUSY;
     if (HAS(walrus_cursor_open)) {
         walrus_cursor_t *cursor = NULL;

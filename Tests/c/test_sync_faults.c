@@ -33,14 +33,10 @@ static void check_poisoned(walrus_t *log, uint64_t durable, uint64_t last) {
     CHECK_CODE(WALRUS_E_POISONED, walrus_truncate(log, durable));
     CHECK_CODE(WALRUS_E_POISONED, walrus_truncate_front(log, durable));
     CHECK_CODE(WALRUS_E_POISONED, walrus_reset(log, 1000));
-    if (HAS(walrus_replace_suffix))
-        CHECK_CODE(WALRUS_E_POISONED, walrus_replace_suffix(log, durable, &record, 1, 0));
-    if (HAS(walrus_rotate))
-        CHECK_CODE(WALRUS_E_POISONED, walrus_rotate(log));
-    if (HAS(walrus_meta_set)) {
-        CHECK_CODE(WALRUS_E_POISONED, walrus_meta_set(log, "key", "value", 5));
-        CHECK_CODE(WALRUS_E_POISONED, walrus_meta_stage(log, "key", "value", 5));
-    }
+    CHECK_CODE(WALRUS_E_POISONED, walrus_replace_suffix(log, durable, &record, 1, 0));
+    CHECK_CODE(WALRUS_E_POISONED, walrus_rotate(log));
+    CHECK_CODE(WALRUS_E_POISONED, walrus_meta_set(log, "key", "value", 5));
+    CHECK_CODE(WALRUS_E_POISONED, walrus_meta_stage(log, "key", "value", 5));
     CHECK_CODE(WALRUS_E_POISONED, walrus_txn_begin(log, 0, &txn));
     CHECK_U64(durable, walrus_durable_index(log));
     CHECK_U64(last, walrus_last_index(log));
