@@ -1,8 +1,8 @@
 /* foreign.h - libwalrus as a foreign runtime meets it: dlopen, a table of text, ffi_call, and closures made at run time
  *
- * The harness is not linked with the library, so there is no other way to it than CALL. Every argument travels as a word of
- * 64 bits, as in the values of a language without types, and is narrowed to what the table says. A callback is a closure: code
- * made at run time, with its state bound to it and not passed through ctx.
+ * The harness is not linked with the library, so there is no other way to it than CALL. Every argument travels as a word
+ * of 64 bits, as in the values of a language without types, and is narrowed to what the table says. A callback is a
+ * closure: code made at run time, with its state bound to it and not passed through ctx.
  *
  * load() also sets the watchdog: a call that deadlocks ends its case as a failure.
  */
@@ -141,7 +141,8 @@ static inline uint64_t foreign_call(const char *name, unsigned count, const uint
 #define WORDS_JOIN(a, b) WORDS_JOIN_(a, b)
 #define WORDS(...) WORDS_JOIN(W, WORDS_COUNT(__VA_ARGS__))(__VA_ARGS__)
 
-/* CALL(append, log, "hello", 5, &index): walrus_append. The result as a word: a code with its sign, a number, a pointer. */
+/* CALL(append, log, "hello", 5, &index): walrus_append. The result as a word: a code with its sign, a number, a
+ * pointer. */
 #define CALL(name, ...)                                                                                                \
     foreign_call("walrus_" #name, WORDS_COUNT(__VA_ARGS__), (const uint64_t[]){WORDS(__VA_ARGS__)})
 #define CODE(name, ...) ((int64_t)CALL(name, ##__VA_ARGS__))

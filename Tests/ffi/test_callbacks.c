@@ -1,7 +1,7 @@
-/* test_callbacks.c - callbacks made at run time, with their state bound to them: each kind, each way to end, each way back in
+/* test_callbacks.c - callbacks made at run time, with their state bound to them: each kind, each end, each way back in
  *
- * What a callback may call is said by "Callbacks" at the head of walrus.h; what it may not call answers BUSY. A deadlock is a
- * failure: load() sets a watchdog.
+ * What a callback may call is said by "Callbacks" at the head of walrus.h; what it may not call answers BUSY. A deadlock
+ * is a failure: load() sets a watchdog.
  */
 #include "foreign.h"
 
@@ -435,7 +435,9 @@ static int64_t complete_and_call(void *opaque, const uint64_t *words) {
 /* Catches: a completion thread that waits for itself, a lock that is held while a completion runs. */
 CASE(a_completion_may_append_asynchronously_and_whatever_waits_is_busy) {
     load();
-    chain_t state = {.log = open_foreign(at("log"), NULL, NULL), .other = open_foreign(at("other"), NULL, NULL), .left = 200};
+    chain_t state = {.left = 200};
+    state.log = open_foreign(at("log"), NULL, NULL);
+    state.other = open_foreign(at("other"), NULL, NULL);
     state.self = closure_new("walrus_done_fn", complete_and_call, &state);
     CHECK_OK(CODE(cursor_open, state.log, 0, 0, &state.cursor));
     CHECK_OK(CODE(txn_begin, state.log, INT64_C(-1), &state.txn));
@@ -557,7 +559,7 @@ static int64_t listen_and_call(void *opaque, const uint64_t *words) {
     return 0;
 }
 
-/* Catches: a logger that is called with a lock held, and takes it again; one that makes more messages by answering one. */
+/* Catches: a logger that is called with a lock held, and takes it again; one whose answers make more messages. */
 CASE(what_a_logger_calls_on_its_log_is_busy) {
     load();
     listener_t state = {0};
@@ -605,7 +607,8 @@ CASE(a_logger_hears_its_level_and_can_be_taken_away) {
     for (int round = 0; round < 3; round++) {
         walrus_options_t *options = (walrus_options_t *)CALL(options_new);
         walrus_t *log = NULL;
-        CHECK_OK(CODE(options_set_logger, options, logger->code, NULL, round == 0 ? WALRUS_LOG_ERROR : WALRUS_LOG_INFO));
+        int32_t level = round == 0 ? WALRUS_LOG_ERROR : WALRUS_LOG_INFO;
+        CHECK_OK(CODE(options_set_logger, options, logger->code, NULL, level));
         if (round == 2)
             CHECK_OK(CODE(options_set_logger, options, NULL, NULL, WALRUS_LOG_INFO));
         CHECK_OK(CODE(open, at("log"), options, &log));

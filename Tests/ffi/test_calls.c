@@ -1,6 +1,7 @@
 /* test_calls.c - every exported function through ffi_call: a whole life of a log, and sweeps over the table
  *
- * The sweeps take their cases from the table, so a function that is added to the header is swept as soon as it has its line.
+ * The sweeps take their cases from the table, so a function that is added to the header is swept as soon as it has its
+ * line.
  */
 #include "foreign.h"
 
@@ -146,7 +147,8 @@ static void settle_handles(world_t *world, const foreign_function_t *function, s
         CALL(cursor_close, world->outputs[3]);
     else if (is(function, "txn_begin"))
         CALL(txn_rollback, world->outputs[2]);
-    else if (is(function, "get") || is(function, "get_range") || is(function, "cursor_next") || is(function, "cursor_prev"))
+    else if (is(function, "get") || is(function, "get_range") || is(function, "cursor_next") ||
+             is(function, "cursor_prev"))
         CALL(entry_release, &world->entry);
 }
 
@@ -433,7 +435,8 @@ static void check_that_a_descriptor_tells(walrus_t *log) {
     CHECK(poll(&poll_fd, 1, 0) == 0);
 }
 
-/* Catches: a function that works for a compiler, which knows the header, and not for a runtime that knows its types by name alone. */
+/* Catches: a function that works for a compiler, which knows the header, and not for a runtime that knows its types
+ * by name alone. */
 CASE(a_log_lives_its_whole_life_through_ffi) {
     load();
     CHECK_TEXT(WALRUS_VERSION, (const char *)CALL(version));
@@ -487,7 +490,7 @@ static void check_filling(const char *name, walrus_t *log, uint32_t size, uint32
         CHECK(bytes[i] == 0xA5);
 }
 
-/* Catches: a library that writes beyond the struct of a caller that was built with an older header, or chokes on a newer one. */
+/* Catches: a library that writes beyond the struct of a caller with an older header, or chokes on a newer one. */
 CASE(a_struct_is_filled_as_far_as_its_caller_knows_it) {
     CHECK_KEEP_GOING();
     load();
