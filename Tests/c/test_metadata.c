@@ -351,6 +351,53 @@ CASE(what_rode_long_ago_is_there_after_many_rotations) {
     }
 }
 
+/* Catches: a repeat that is torn while its begin frame is not and takes the metadata along, and a segment without its repeat that is written on, so
+ * that nothing is left once its predecessor is dropped. */
+CASE(a_new_segment_whose_repeat_is_torn_loses_nothing_even_when_its_predecessor_goes) {
+    int hits = 0;
+    for (int n = 0; n < 60 && hits < 5; n++) {
+        const char *dir = in_memory("log%d", n), *copy = in_memory("torn%d", n);
+        walrus_t *log = open_log(dir, "sync=os segment_size=4KiB preallocate=off");
+        stage(log, "once", "here");
+        for (uint64_t i = 1; i <= 15; i++) /* the last one rotates */
+            append_payload(log, 300, i);
+        image_t *image = image_read(dir);
+        CHECK_OK(walrus_close(log));
+        image_file_t *tail = tail_segment(image), *meta = image_find(image, "walrus.meta");
+        frame_t frames[4];
+        if (list_frames(tail->bytes, tail->size, frames, 4) < 3 || frames[1].type != FRAME_METADATA ||
+            load(meta->bytes + META_SLOT + 144, 8) != 0) /* the background was there first */
+            continue;
+        hits++;
+        CHECK(frames[1].flags == 0 && load(tail->bytes + FIRST_FRAME + FRAME_HEADER_BYTES + 88, 8) == 1);
+        memset(tail->bytes + frames[1].offset, 0, tail->size - frames[1].offset);
+        image_write(image, copy);
+        log = open_log(copy, "segment_size=64KiB preallocate=off");
+        CHECK_TEXT("here", get(log, "once"));
+        CHECK_U64(frames[1].index - 1, walrus_last_index(log));
+        append_payload(log, 300, 100);
+        image_free(image);
+        image = image_read(copy);
+        size_t offset = 0;
+        image_file_t *after = image_find_payload(image, 300, 100, &offset);
+        CHECK(list_frames(after->bytes, after->size, frames, 4) == 3 && frames[1].type == FRAME_METADATA);
+        CHECK_OK(walrus_truncate_front(log, walrus_last_index(log)));
+        for (int wait = 0; wait < 500 && count_segments(copy) > 1; wait++)
+            usleep(2000);
+        CHECK_U64(1, count_segments(copy));
+        image_free(image);
+        image = image_read(copy);
+        CHECK_OK(walrus_close(log));
+        image_write(image, copy);
+        log = open_log(copy, "");
+        CHECK_TEXT("here", get(log, "once"));
+        CHECK_OK(walrus_close(log));
+        image_free(image);
+    }
+    CHECK_NOTE("%d of 60 copies were taken before the background folded", hits);
+    CHECK(hits > 0);
+}
+
 /* Catches: a read-only handle that knows the slots alone. */
 CASE(a_read_only_handle_sees_what_rode_beside_the_writer) {
     const char *dir = in_memory("log");
