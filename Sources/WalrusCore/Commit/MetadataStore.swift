@@ -239,12 +239,12 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         try storage.sync(file)
     }
 
-    /// The metadata as it is on disk now, for a reader beside a writer.
+    // ---- For a reader beside a writer
+
+    /// The metadata as it is on disk now.
     func reread(_ records: inout MetadataRecords) throws(LogError) -> MetadataSlot {
         try MetadataStore.readBoth(storage, file, buffer.bytes, &records).slot
     }
-
-    // ---- For a reader beside a writer
 
     /// Where in a slot its sequence number stands.
     private static var sequenceAt: UInt64 { 32 }
