@@ -25,7 +25,7 @@ static uint64_t now_ns(void) {
 
 /* ---- A writer that does as it is told ------------------------------------------------------- */
 
-enum { OPEN, CLOSE, APPEND, BATCH, TRUNCATE, FRONT, RESET, SYNC, BUFFERED, GARBAGE, DIE };
+enum { OPEN, CLOSE, APPEND, BATCH, TRUNCATE, FRONT, RESET, SYNC, BUFFERED, SET, STAGE, DIE };
 
 typedef struct order {
     int what;
@@ -55,6 +55,16 @@ static void append_many(walrus_t *log, uint64_t first, uint64_t last, uint32_t f
     }
 }
 
+static uint64_t value_of(walrus_t *log, const char *key) {
+    uint64_t value = 0;
+    int32_t result = walrus_meta_get(log, key, &value, 8, NULL);
+    CHECK(result == WALRUS_OK || result == WALRUS_E_NOT_FOUND);
+    return value;
+}
+
+/* What the writer itself says of its values after each order, in memory that is shared with it. */
+static uint64_t *told_values;
+
 static void obey(const char *dir, int orders, int answers) {
     walrus_t *log = NULL;
     for (order_t order; read(orders, &order, sizeof order) == (ssize_t)sizeof order;) {
@@ -67,8 +77,14 @@ static void obey(const char *dir, int orders, int answers) {
         case TRUNCATE: CHECK_OK(walrus_truncate(log, order.a)); break;
         case FRONT: CHECK_OK(walrus_truncate_front(log, order.a)); break;
         case RESET: CHECK_OK(walrus_reset(log, order.a)); break;
+        case SET: CHECK_OK(walrus_meta_set(log, order.a % 2 ? "odd" : "even", &order.b, 8)); break;
+        case STAGE: CHECK_OK(walrus_meta_stage(log, order.a % 2 ? "odd" : "even", &order.b, 8)); break;
         case SYNC: CHECK_OK(walrus_sync(log)); break;
         default: _exit(9);
+        }
+        if (told_values != NULL && order.what != CLOSE) {
+            told_values[0] = value_of(log, "even");
+            told_values[1] = value_of(log, "odd");
         }
         CHECK(write(answers, "", 1) == 1);
     }
@@ -309,6 +325,48 @@ CASE(an_unfinished_tail_is_simply_not_there_yet) {
         CHECK_OK(walrus_close(log));
         dismiss(&writer, true);
     }
+}
+
+/* Values that were set, that rode on appends, that rode before others were set; rotated away, cut off, through the writer's crash. */
+CASE(a_reader_sees_the_newest_value_of_each_key) {
+    const char *dir = in_memory("log");
+    told_values = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(told_values != MAP_FAILED);
+    writer_t writer = hire(dir);
+    tell(&writer, OPEN, 0, 0);
+    walrus_t *log = open_log(dir, READER);
+    random_source_t random = {run_seed()};
+    for (uint64_t round = 1; round <= 3000; round++) {
+        uint64_t key = below(&random, 2), next = walrus_next_index(log), chance = below(&random, 100);
+        CHECK_NOTE("round %" PRIu64 ", %" PRIu64, round, chance);
+        if (chance < 20) {
+            tell(&writer, SET, key, round);
+        } else if (chance < 50) {
+            tell(&writer, STAGE, key, round);
+        } else if (chance < 90) {
+            uint64_t count = below(&random, 20) == 0 ? 60 : 1;
+            tell(&writer, below(&random, 2) ? BATCH : APPEND, next, next + count - 1);
+        } else if (chance < 93 && next - walrus_first_index(log) > 3 && walrus_last_index(log) > 0) {
+            tell(&writer, TRUNCATE, next - 1 - below(&random, 3), 0);
+        } else if (chance < 94) {
+            tell(&writer, RESET, next + 5, 0);
+        } else if (chance < 96) {
+            if (below(&random, 2)) {
+                tell(&writer, CLOSE, 0, 0);
+                dismiss(&writer, false);
+            } else
+                dismiss(&writer, true);
+            writer = hire(dir);
+            tell(&writer, OPEN, 0, 0);
+        }
+        if (below(&random, 3) != 0) {
+            uint64_t even = value_of(log, "even"), odd = value_of(log, "odd");
+            if (even != told_values[0] || odd != told_values[1])
+                FAIL("the values are %" PRIu64 " and %" PRIu64 ", not %" PRIu64 " and %" PRIu64, even, odd, told_values[0], told_values[1]);
+        }
+    }
+    CHECK_OK(walrus_close(log));
+    dismiss(&writer, false);
 }
 
 /* Catches a reader that takes damage for a write that is still to be finished, and waits for ever. */

@@ -25,7 +25,8 @@ final class Following<S: Storage>: Sendable {
     private let watcher: Guarded<Watcher>
 
     init(
-        _ metadata: borrowing MetadataStore<S>, _ storage: S, slots: Mapping?, tail: FollowedTail?, ignoredUpTo: UInt64
+        _ metadata: borrowing MetadataStore<S>, _ storage: S, slots: Mapping?, tail: FollowedTail?,
+        ridden: consuming RiddenMetadata, ignoredUpTo: UInt64
     ) throws(LogError) {
         let slot = metadata.current
         sequence = Atomic(slot.sequence)
@@ -33,7 +34,7 @@ final class Following<S: Storage>: Sendable {
         file = metadata.file
         self.slots = slots
         watcher = try Guarded(Watcher())
-        state = try Guarded(FollowingState(slot: slot, tail: tail, ignoredUpTo: ignoredUpTo))
+        state = try Guarded(FollowingState(slot: slot, tail: tail, ridden: ridden, ignoredUpTo: ignoredUpTo))
     }
 
     /// Whether the slots say something newer than what was taken over.
@@ -70,6 +71,8 @@ struct FollowingState: ~Copyable {
     /// As it was last taken over.
     var slot: MetadataSlot
     var tail: FollowedTail?
+    /// What the tail's metadata frames say beyond the slot.
+    var ridden: RiddenMetadata
     /// Segments above the tail up to this one were left out by recovery, which only a writer can say in the slots.
     var ignoredUpTo: UInt64
     /// The directory's time when it was last listed; the lowest if it may show the same time after another change.
@@ -83,7 +86,8 @@ struct FollowingState: ~Copyable {
     /// Segments that were not begun when the directory was last listed, or not part of the log.
     var candidates = CArray<UInt64>()
 
-    init(slot: MetadataSlot, tail: FollowedTail?, ignoredUpTo: UInt64) {
+    init(slot: MetadataSlot, tail: FollowedTail?, ridden: consuming RiddenMetadata, ignoredUpTo: UInt64) {
+        self.ridden = ridden
         self.slot = slot
         self.tail = tail
         self.ignoredUpTo = ignoredUpTo
@@ -178,6 +182,7 @@ extension Log {
             isStale = try needsListing(&state)
         }
         if isStale { try takeOver(slot, &state) }
+        try takeOverValues(state)
         try refuseDamage(&state)
         return try newestSequence() <= slot.sequence
     }
@@ -189,7 +194,7 @@ extension Log {
         // What was read counts even if what follows could not be.
         defer { if let tail = state.tail { publish(tail) } }
         guard try !extendTail(&state), let tail = state.tail else { return }
-        let larger = try opener.follow(tail.segment.id, capacity: tail.capacity)
+        let larger = try followAnew(tail.segment.id, state.slot, &state)
         drop(segments.exchange(larger.segment.id, larger.segment))
         state.tail = larger
     }
@@ -198,7 +203,24 @@ extension Log {
     private func extendTail(_ state: inout FollowingState) throws(LogError) -> Bool {
         guard var tail = state.tail else { return true }
         defer { state.tail = tail }
-        return try opener.extend(&tail)
+        return try opener.extend(&tail, &state.ridden)
+    }
+
+    /// Reads a segment from its start, and what its metadata frames say beyond the slot.
+    private func followAnew(_ id: UInt64, _ slot: MetadataSlot, _ state: inout FollowingState) throws(LogError) -> FollowedTail {
+        state.ridden = RiddenMetadata(after: slot.metadataSequence)
+        return try opener.follow(id, capacity: max(options.capacity, state.tail?.capacity ?? 0), &state.ridden)
+    }
+
+    /// The key-value records as they are now, if that is newer than what is known. They never go back: what rode on entries that were dropped was
+    /// brought into the slots first.
+    private func takeOverValues(_ state: borrowing FollowingState) throws(LogError) {
+        let last = next.load(ordering: .relaxed) &- 1
+        try writer.withLock { (writer) throws(LogError) in
+            let folded = writer.metadata.current.metadataSequence
+            guard max(folded, state.ridden.sequence) > writer.values.sequence else { return }
+            try writer.values.load(writer.metadata.records.bytes, sequence: folded, state.ridden, lastIndex: last)
+        }
     }
 
     /// What stands still for long where the next frame should be may be damage, which no later write makes good.
@@ -356,16 +378,27 @@ extension Log {
         -> FollowedTail?
     {
         let newest = chain.newest
-        if newest == 0 { return nil }
+        if newest == 0 {
+            state.ridden = RiddenMetadata(after: slot.metadataSequence)
+            return nil
+        }
         if let known = state.tail, known.segment.id == newest {
             if slot.cut.id != newest {
-                if try extendTail(&state) { return state.tail }
+                // What rode before the slots were told of something newer must not be put over that.
+                let isOutdated = state.ridden.first != 0 && slot.metadataSequence != state.slot.metadataSequence
+                if !isOutdated {
+                    if state.ridden.first == 0 { state.ridden = RiddenMetadata(after: slot.metadataSequence) }
+                    if try extendTail(&state) { return state.tail }
+                }
             } else if known.isEnded && known.point.offset == slot.cut.endOffset {
                 return known
             }
         }
-        if slot.cut.id == newest { return try opener.follow(endedBy: slot.cut) }
-        return try opener.follow(newest, capacity: options.capacity)
+        if slot.cut.id == newest {
+            state.ridden = RiddenMetadata(after: slot.metadataSequence)
+            return try opener.follow(endedBy: slot.cut)
+        }
+        return try followAnew(newest, slot, &state)
     }
 
     /// Makes it what readers see. Cannot fail.

@@ -40,6 +40,7 @@ extension Log {
     public func metadata(_ key: Bytes, _ body: (Bytes) throws(LogError) -> Void) throws(LogError) {
         let key = try checked(key, .empty).key
         try checkUsable()
+        try catchUp(to: .max)
         try writer.withLock { (writer) throws(LogError) in
             guard let record = writer.values.current.record(MetadataRecord.callers, key) else {
                 throw MetadataState.notFound
@@ -53,6 +54,7 @@ extension Log {
     /// They are those of the moment of the call; `visit` may change them.
     public func forEachMetadata(_ visit: (_ key: Bytes, _ value: Bytes) -> Int32) throws(LogError) -> Int32 {
         try checkUsable()
+        try catchUp(to: .max)
         let copy = try writer.withLock { (writer) throws(LogError) -> Memory in
             if isLost(writer.values.lastRide) { throw GroupCommit.poisonedError }
             let current = writer.values.current.bytes

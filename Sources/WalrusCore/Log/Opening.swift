@@ -138,8 +138,8 @@ extension Log {
             storage: storage, bufferSize: options.readOnly ? 4096 : options.bufferSize,
             reserveStep: options.reserveStep, nextIndex: max(slot.firstIndex, 1),
             highestStamp: slot.highestStamp, lastTerm: slot.lastTerm)
-        let following = options.readOnly && options.recovery != .salvage ? try follow(storage, options, metadata, found) : nil
-        if let last = found.tail, following == nil {
+        let follows = options.readOnly && options.recovery != .salvage
+        if let last = found.tail, !follows {
             tail.resume(
                 last.segment, file: last.file, at: last.end, isOpen: last.isOpen && !options.readOnly,
                 capacity: options.capacity, reservedEnd: last.end.offset)
@@ -171,7 +171,8 @@ extension Log {
         swap(&dropped, &found.dropped)
         let stock = try SegmentStock(
             maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID &+ 1)
-        let values = try loadValues(metadata, found.ridden, options, lastIndex: tail.nextIndex - 1)
+        let values = try loadValues(metadata, found.ridden, options, lastIndex: nextIndex - 1)
+        let following = follows ? try follow(storage, options, metadata, &found) : nil
         let writer = LogWriter(
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
             metadata: metadata, tail: tail, values: values,
@@ -191,7 +192,7 @@ extension Log {
 
     /// From here on the handle keeps up with a writer in another process.
     private static func follow(
-        _ storage: S, _ options: Options, _ metadata: borrowing MetadataStore<S>, _ found: borrowing Recovery<S>
+        _ storage: S, _ options: Options, _ metadata: borrowing MetadataStore<S>, _ found: inout Recovery<S>
     ) throws(LogError) -> Following<S> {
         var tail: FollowedTail? = nil
         if let last = found.tail {
@@ -199,10 +200,13 @@ extension Log {
                 last.segment, at: last.end, claim: found.durableIndex, capacity: max(options.capacity, last.fileSize),
                 isEnded: metadata.current.cut.id == last.segment.id)
         }
+        var ridden = RiddenMetadata(after: metadata.current.metadataSequence)
+        swap(&ridden, &found.ridden)
         var ignored: UInt64 = 0
         for i in 0..<found.dropped.count { ignored = max(ignored, found.dropped[i]) }
         return try Following(
-            metadata, storage, slots: options.zeroCopy ? try? metadata.mapSlots() : nil, tail: tail, ignoredUpTo: ignored)
+            metadata, storage, slots: options.zeroCopy ? try? metadata.mapSlots() : nil, tail: tail, ridden: ridden,
+            ignoredUpTo: ignored)
     }
 
     /// The key-value records: those in the slots, and what rode since.

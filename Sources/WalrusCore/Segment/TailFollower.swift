@@ -32,13 +32,15 @@ struct FollowedTail: BitwiseCopyable {
 }
 
 extension SegmentOpener {
-    /// Opens the segment `id` and reads it as far as it goes. The reference is the caller's.
-    func follow(_ id: UInt64, capacity: UInt64) throws(LogError) -> FollowedTail {
+    /// Opens the segment `id` and reads it as far as it goes; `ridden` takes up what its metadata frames say. The reference is the caller's.
+    func follow(_ id: UInt64, capacity: UInt64, _ ridden: inout RiddenMetadata) throws(LogError) -> FollowedTail {
         let (file, head) = try openHead(id)
         do throws(LogError) {
             let room = max(capacity, try storage.size(file) &* 2)
             var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: room)
+            swap(&scan.ridden, &ridden)
             _ = try scan.run(to: nil)
+            swap(&scan.ridden, &ridden)
             let (point, whole, isInsideBatch, claim) = (scan.point, scan.lastWhole, scan.isInsideBatch, scan.claim)
             let segment = try SegmentRef(
                 SegmentState(
@@ -92,7 +94,7 @@ extension SegmentOpener {
     }
 
     /// Reads on. False if the file has outgrown the offset table, and has to be opened anew.
-    func extend(_ tail: inout FollowedTail) throws(LogError) -> Bool {
+    func extend(_ tail: inout FollowedTail, _ ridden: inout RiddenMetadata) throws(LogError) -> Bool {
         if tail.isEnded { return true }
         let segment = tail.segment
         guard try hasFrame(segment, at: tail.point.offset) else { return true }
@@ -100,12 +102,14 @@ extension SegmentOpener {
         guard window.fileSize <= tail.capacity else { return false }
         guard let table = segment.takeTable() else { throw LogError(.internal, "a followed segment without a table") }
         var scan = SegmentScan(tail, window, table)
+        swap(&scan.ridden, &ridden)
         var failure: LogError? = nil
         do throws(LogError) {
             _ = try scan.run(to: nil)
         } catch {
             failure = error.located(in: .segment(segment.id))
         }
+        swap(&scan.ridden, &ridden)
         tail.point = scan.point
         tail.lastWhole = scan.lastWhole
         tail.isInsideBatch = scan.isInsideBatch
