@@ -25,7 +25,7 @@ static uint64_t now_ns(void) {
 
 /* ---- A writer that does as it is told ------------------------------------------------------- */
 
-enum { OPEN, CLOSE, APPEND, BATCH, TRUNCATE, FRONT, RESET, SYNC, BUFFERED, SET, STAGE, DIE };
+enum { OPEN, CLOSE, APPEND, BATCH, TRUNCATE, FRONT, RESET, SYNC, BUFFERED, SET, STAGE, REPLACE, DIE };
 
 typedef struct order {
     int what;
@@ -629,6 +629,7 @@ typedef struct history {
 static void apply(const state_t *before, const step_t *step, uint32_t number, state_t *after) {
     *after = *before;
     switch (step->what) {
+    case REPLACE: after->next = step->a; /* fall through */
     case APPEND:
     case BATCH:
         for (uint64_t i = 0; i < step->b; i++)
@@ -662,7 +663,7 @@ typedef struct content {
     uint64_t version, index;
 } content_t;
 
-static void put_entries(walrus_t *log, uint64_t first, uint64_t count, uint64_t version) {
+static void put_entries(walrus_t *log, uint64_t first, uint64_t count, uint64_t version, bool replaces) {
     walrus_record_t records[32];
     unsigned char bytes[32][200];
     memset(records, 0, sizeof records);
@@ -673,7 +674,10 @@ static void put_entries(walrus_t *log, uint64_t first, uint64_t count, uint64_t 
         fill(bytes[i] + sizeof content, size - sizeof content, version * 1000 + first + i);
         records[i] = (walrus_record_t){.data = bytes[i], .size = size};
     }
-    CHECK_OK(walrus_append_batch(log, records, (size_t)count, 0, NULL));
+    if (replaces)
+        CHECK_OK(walrus_replace_suffix(log, first, records, (size_t)count, 0));
+    else
+        CHECK_OK(walrus_append_batch(log, records, (size_t)count, 0, NULL));
 }
 
 static uint64_t version_of(const walrus_entry_t *entry) {
@@ -726,6 +730,8 @@ static void live(const char *dir, journal_t *journal, history_t *model, uint64_t
             step = (step_t){FRONT, state->first + 1 + below(&random, count), 0};
         else if (chance < 26)
             step = (step_t){BATCH, state->next, 2 + below(&random, 12)};
+        else if (chance < 32 && count > 0)
+            step = (step_t){REPLACE, state->next - 1 - below(&random, chance < 31 && count > 5 ? 5 : count), 1 + below(&random, 9)};
         else if (chance < 38 && count > 0)
             step = (step_t){TRUNCATE, state->next - 1 - below(&random, chance < 36 && count > 5 ? 5 : count + 1), 0};
         else if (chance < 39)
@@ -736,7 +742,8 @@ static void live(const char *dir, journal_t *journal, history_t *model, uint64_t
         journal->begun = number;
         switch (step.what) {
         case APPEND:
-        case BATCH: put_entries(log, step.a, step.b, number); break;
+        case BATCH: put_entries(log, step.a, step.b, number, false); break;
+        case REPLACE: put_entries(log, step.a, step.b, number, true); break;
         case TRUNCATE: CHECK_OK(walrus_truncate(log, step.a)); break;
         case FRONT: CHECK_OK(walrus_truncate_front(log, step.a)); break;
         case RESET: CHECK_OK(walrus_reset(log, step.a)); break;
@@ -744,7 +751,7 @@ static void live(const char *dir, journal_t *journal, history_t *model, uint64_t
             CHECK_OK(walrus_close(log));
             log = open_log(dir, options[below(&random, 4)]);
         }
-        uint64_t kept = step.what == TRUNCATE ? step.a : step.what == RESET ? step.a - 1 : UINT64_MAX;
+        uint64_t kept = step.what == TRUNCATE ? step.a : step.what == RESET || step.what == REPLACE ? step.a - 1 : UINT64_MAX;
         if (journal->durable > kept)
             journal->durable = kept;
         if (walrus_durable_index(log) > journal->durable)
