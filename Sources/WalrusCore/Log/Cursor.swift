@@ -191,6 +191,10 @@ public typealias DiskCursor = Cursor<PosixStorage>
     /// anything is published in place of what was dropped.
     func cut(at index: UInt64) { tell { $0.cutAt = min($0.cutAt, index) } }
 
+    /// The same for a cut that becomes visible together with what took the place of the dropped entries: by `change`, before which no
+    /// cursor goes on.
+    func cut(at index: UInt64, _ change: () -> Void) { tell({ $0.cutAt = min($0.cutAt, index) }, change) }
+
     /// Tells all cursors that the log goes on at `index`, wherever they were.
     func reset(to index: UInt64) {
         tell {
@@ -199,7 +203,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
         }
     }
 
-    private func tell(_ notice: (Cursor<S>) -> Void) {
+    private func tell(_ notice: (Cursor<S>) -> Void, _ change: () -> Void = {}) {
         mutex.lock()
         defer { mutex.unlock() }
         var next = unsafe newest
@@ -210,6 +214,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
                 unsafe next = $0.before
             }
         }
+        change()
     }
 
     func takeNotice(_ cursor: Cursor<S>, _ position: inout UInt64) {

@@ -154,18 +154,28 @@ extension Log {
 
     /// Looks for what the writer has done.
     func look(_ following: Following<S>) throws(LogError) {
-        try following.state.withLock { (state) throws(LogError) in
-            for tries in 1...Log.mostTries {
-                do throws(LogError) {
-                    if try lookOnce(&state) { break }
-                } catch {
-                    // Beside a change anything may look wrong; without one, it is.
-                    guard tries < Log.mostTries, let newest = try? newestSequence(), newest > state.slot.sequence else {
-                        throw error
-                    }
-                }
+        try following.state.withLock { (state) throws(LogError) in try look(following, &state) }
+    }
+
+    /// The first index and the next one as they are now, both of the same moment.
+    func newestBounds(_ following: Following<S>) -> (first: UInt64, next: UInt64) {
+        let bounds = try? following.state.withLock { state in
+            // What cannot be looked at is told by the calls that need it.
+            try? look(following, &state)
+            return (first.load(ordering: .acquiring), next.load(ordering: .acquiring))
+        }
+        return bounds ?? (1, 1)
+    }
+
+    private func look(_ following: Following<S>, _ state: inout FollowingState) throws(LogError) {
+        defer { following.sequence.store(state.slot.sequence, ordering: .releasing) }
+        for tries in 1...Log.mostTries {
+            do throws(LogError) {
+                if try lookOnce(&state) { break }
+            } catch {
+                // Beside a change anything may look wrong; without one, it is.
+                guard tries < Log.mostTries, let newest = try? newestSequence(), newest > state.slot.sequence else { throw error }
             }
-            following.sequence.store(state.slot.sequence, ordering: .releasing)
         }
     }
 
@@ -405,23 +415,39 @@ extension Log {
     private func apply(
         _ slot: MetadataSlot, _ chain: borrowing Chain, cut: UInt64, _ tail: FollowedTail?, _ state: inout FollowingState
     ) {
-        let wasEmpty = segments.count == 0
-        let isCut = cut < next.load(ordering: .relaxed)
-        if isCut {
-            next.store(cut, ordering: .releasing)
-            cursors.cut(at: cut)
-            commit.setDurable(min(commit.durableIndex, cut &- 1))
+        let (known, hadNothing) = (next.load(ordering: .relaxed), segments.count == 0)
+        let end = tail?.lastWhole.index ?? max(slot.firstIndex, 1)
+        let lowest = hadNothing ? chain.links.last?.begin.baseIndex ?? 1 : first.load(ordering: .relaxed)
+        var durable = tail.map { max($0.claim, $0.segment.begin.durableIndex) } ?? end &- 1
+        durable = max(durable, min(commit.durableIndex, cut < known ? cut &- 1 : .max))
+        // Who waits at the beginning of a log that never held an entry waits for the first one, whichever index it chose.
+        if hadNothing && slot.firstIndex == 0 && lowest != 1 { cursors.reset(to: lowest) }
+        func change() {
+            structure.add(1, ordering: .acquiringAndReleasing)
+            changeSegments(slot, chain, tail, state.tail)
+            first.store(min(slot.firstIndex != 0 ? slot.firstIndex : lowest, end), ordering: .releasing)
+            next.store(end, ordering: .releasing)
+            structure.add(1, ordering: .acquiringAndReleasing)
         }
-        structure.add(1, ordering: .acquiringAndReleasing)
+        if cut < known { cursors.cut(at: cut, change) } else { change() }
+        if durable != commit.durableIndex { commit.setDurable(durable) }
+        state.slot = slot
+        state.tail = tail
+        published.signal()
+        notifier.notify()
+    }
+
+    private func changeSegments(
+        _ slot: MetadataSlot, _ chain: borrowing Chain, _ tail: FollowedTail?, _ old: FollowedTail?
+    ) {
         while let gone = try? segments.takeOut(atFront: false, if: { slot, _ in slot.id > chain.common }) { drop(gone.segment) }
         while let gone = try? segments.takeOut(atFront: true, if: { kept, _ in kept.id < slot.lowestSegment }) {
             drop(gone.segment)
         }
-        let isSame = tail?.segment == state.tail?.segment
         if chain.links.count > 0 {
             // Sealed, or cut: it is opened anew, to the end that its successor tells.
             drop(segments.exchange(chain.common, nil))
-        } else if !isSame, let tail {
+        } else if let tail, tail.segment != old?.segment {
             drop(segments.exchange(chain.common, tail.segment))
         }
         var i = chain.links.count
@@ -430,21 +456,7 @@ extension Log {
             let link = chain.links[i]
             try? segments.append(
                 SegmentSlot(id: link.id, baseIndex: link.begin.baseIndex, segment: i == 0 ? tail?.segment : nil))
-            if link.begin.durableIndex > commit.durableIndex { commit.setDurable(link.begin.durableIndex) }
         }
-        structure.add(1, ordering: .acquiringAndReleasing)
-        let end = tail?.lastWhole.index ?? max(slot.firstIndex, 1)
-        let lowest = wasEmpty ? chain.links.last?.begin.baseIndex ?? 1 : first.load(ordering: .relaxed)
-        // Who waits at the beginning of a log that never held an entry waits for the first one, whichever index it chose.
-        if wasEmpty && slot.firstIndex == 0 && lowest != 1 { cursors.reset(to: lowest) }
-        first.store(min(slot.firstIndex != 0 ? slot.firstIndex : lowest, end), ordering: .releasing)
-        if tail == nil { commit.setDurable(end &- 1) }
-        next.store(end, ordering: .releasing)
-        if let tail, tail.claim > commit.durableIndex { commit.setDurable(tail.claim) }
-        state.slot = slot
-        state.tail = tail
-        published.signal()
-        notifier.notify()
     }
 
     private func drop(_ segment: SegmentRef?) {

@@ -81,21 +81,27 @@ public final class Log<S: Storage>: @unchecked Sendable {
 
     public var firstIndex: UInt64 {
         guard isUsable else { return 0 }
-        try? catchUp(to: .max)
+        if let following {
+            let (first, next) = newestBounds(following)
+            return first < next ? first : 0
+        }
         let first = first.load(ordering: .acquiring)
         return first < next.load(ordering: .acquiring) ? first : 0
     }
 
     public var lastIndex: UInt64 {
         guard isUsable else { return 0 }
-        try? catchUp(to: .max)
+        if let following {
+            let (first, next) = newestBounds(following)
+            return first < next ? next - 1 : 0
+        }
         let next = next.load(ordering: .acquiring)
         return first.load(ordering: .acquiring) < next ? next - 1 : 0
     }
 
     public var nextIndex: UInt64 {
         guard isUsable else { return 0 }
-        try? catchUp(to: .max)
+        if let following { return newestBounds(following).next }
         return next.load(ordering: .acquiring)
     }
 
