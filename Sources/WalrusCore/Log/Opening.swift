@@ -172,7 +172,7 @@ extension Log {
         let stock = try SegmentStock(
             maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID &+ 1)
         let values = try loadValues(metadata, found.ridden, options, lastIndex: nextIndex - 1)
-        let following = follows ? try follow(storage, options, metadata, &found) : nil
+        let following = follows ? try follow(storage, options, metadata, &found, ignoring: dropped.view) : nil
         let writer = LogWriter(
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
             metadata: metadata, tail: tail, values: values,
@@ -192,7 +192,8 @@ extension Log {
 
     /// From here on the handle keeps up with a writer in another process.
     private static func follow(
-        _ storage: S, _ options: Options, _ metadata: borrowing MetadataStore<S>, _ found: inout Recovery<S>
+        _ storage: S, _ options: Options, _ metadata: borrowing MetadataStore<S>, _ found: inout Recovery<S>,
+        ignoring dropped: CArrayView<UInt64>
     ) throws(LogError) -> Following<S> {
         var tail: FollowedTail? = nil
         if let last = found.tail {
@@ -203,7 +204,7 @@ extension Log {
         var ridden = RiddenMetadata(after: metadata.current.metadataSequence)
         swap(&ridden, &found.ridden)
         var ignored: UInt64 = 0
-        for i in 0..<found.dropped.count { ignored = max(ignored, found.dropped[i]) }
+        for i in 0..<dropped.count { ignored = max(ignored, dropped[i]) }
         return try Following(
             metadata, storage, slots: options.zeroCopy ? try? metadata.mapSlots() : nil, tail: tail, ridden: ridden,
             ignoredUpTo: ignored)
