@@ -215,6 +215,14 @@ typedef struct walrus_entry {
  *                                the last one included; 0: no limit
  *   retention_age_ms  0          0 to 2^60 (also "12h", "7d"): drop segments up to whose end no entry has a
  *                                timestamp younger than this; 0: no limit
+ *   format            binary     binary, json or proto: what segment files hold. A log keeps the format that it was
+ *                                created with: with another one, walrus_open answers FORMAT. Where this was never
+ *                                set, any log is opened, and a new one is binary. json: one JSON object a line,
+ *                                readable with jq; proto: length-delimited messages of walrus.proto
+ *   compression       none       none or zlib: compress payloads from compression_min_size up, where that makes
+ *                                them smaller. May change from open to open; entries say for themselves
+ *   compression_level -1         0 to 9, or -1: zlib's own choice
+ *   compression_min_size  256    0 to 1GiB
  *   txn_timeout_ms    30000      1 to 2^60: how long a transaction may stay open, where walrus_txn_begin does
  *                                not say otherwise
  *   txn_max_entries   1000       1 to 16777216: entries in one transaction
@@ -722,6 +730,22 @@ WALRUS_API int32_t walrus_stats(walrus_t *log, walrus_stats_t *stats);
  * so on, the syncs as the histogram walrus_sync_seconds. *size (may be NULL) gets the bytes needed, also when
  * the buffer is too small. buffer may be NULL if capacity is 0. Errors: TOO_SMALL. Since 0.2. */
 WALRUS_API int32_t walrus_stats_text(walrus_t *log, char *buffer, size_t capacity, size_t *size);
+
+/* ---- Formats ------------------------------------------------------------------------------- */
+
+/* Is told how many of how many entries walrus_convert has copied, now and then and at the end, on the calling
+ * thread. A value above 0 stops the copy and is returned by it; a negative value is taken as 0. */
+typedef int32_t (*walrus_progress_fn)(void *ctx, uint64_t done, uint64_t total);
+
+/* Copies the log in source_dir, as it is at the call, into a log in target_dir: in the format and with the
+ * compression that options (may be NULL) say, with the same indexes, terms, timestamps and metadata. The source is
+ * opened read_only and not changed. progress may be NULL. A copy that was stopped, or died, goes on where it was
+ * when it is called again. Everything is durable, and was read back and compared, when this returns WALRUS_OK.
+ * Errors: those of walrus_open for either directory, EXISTS (the target holds something that the source does not),
+ * INVALID (source and target are the same log), CORRUPT, IO, NO_SPACE, NO_MEMORY, READ_ONLY (options say
+ * read_only). Any thread; since 0.2. */
+WALRUS_API int32_t walrus_convert(const char *source_dir, const char *target_dir, const walrus_options_t *options,
+                                  walrus_progress_fn progress, void *ctx);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,7 @@
 #include <sys/inotify.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <zlib.h>
 
 /* ---- Descriptors and fork ----------------------------------------------------------------------
  *
@@ -247,6 +248,47 @@ void wp_event_signal(int32_t descriptor) {
     uint64_t one = 1;
     /* Full is as good as signalled. */
     if (write(descriptor, &one, sizeof one) < 0) return;
+}
+
+/* ---- zlib --------------------------------------------------------------------------------------- */
+
+struct wp_deflater {
+    z_stream stream;
+};
+
+struct wp_deflater *wp_deflate_new(int32_t level) {
+    struct wp_deflater *deflater = calloc(1, sizeof *deflater);
+    if (deflater && deflateInit(&deflater->stream, level) != Z_OK) {
+        free(deflater);
+        return NULL;
+    }
+    return deflater;
+}
+
+void wp_deflate_free(struct wp_deflater *deflater) {
+    if (!deflater) return;
+    deflateEnd(&deflater->stream);
+    free(deflater);
+}
+
+/* Entries are below 4 GiB, as zlib's counts are. */
+size_t wp_deflate(struct wp_deflater *deflater, const void *from, size_t size, void *to, size_t capacity) {
+    z_stream *stream = &deflater->stream;
+    if (deflateReset(stream) != Z_OK) return 0;
+    stream->next_in = (Bytef *)from;
+    stream->avail_in = (uInt)size;
+    stream->next_out = to;
+    stream->avail_out = (uInt)capacity;
+    return deflate(stream, Z_FINISH) == Z_STREAM_END ? capacity - stream->avail_out : 0;
+}
+
+int32_t wp_inflate(const void *from, size_t count, void *to, size_t size) {
+    z_stream stream = {.next_in = (Bytef *)from, .avail_in = (uInt)count, .next_out = to, .avail_out = (uInt)size};
+    if (inflateInit(&stream) != Z_OK) return -1;
+    int result = inflate(&stream, Z_FINISH);
+    int32_t failure = result == Z_STREAM_END && stream.avail_in == 0 && stream.avail_out == 0 ? 0 : -1;
+    inflateEnd(&stream);
+    return failure;
 }
 
 /* ---- Failures and texts ------------------------------------------------------------------------ */

@@ -9,12 +9,8 @@ import WalrusCore
 ) -> Int32 {
     guard let dir = unsafe dir, let out = unsafe out else { return fail(LogError(.invalid, "dir or out is NULL")) }
     if unsafe dir.pointee == 0 { return fail(LogError(.invalid, "dir is empty")) }
-    var chosen = Options()
-    if let options = unsafe options {
-        chosen = unsafe Unmanaged<OptionSet>.fromOpaque(UnsafeRawPointer(options))._withUnsafeGuaranteedRef { $0.options }
-    }
     do throws(LogError) {
-        let log = try unsafe openLog(dir, chosen)
+        let log = try unsafe openLog(dir, settings(options))
         unsafe out.pointee = OpaquePointer(Unmanaged.passRetained(log).toOpaque())
         return ok
     } catch {
@@ -22,7 +18,13 @@ import WalrusCore
     }
 }
 
-private func openLog(_ dir: UnsafePointer<CChar>, _ options: Options) throws(LogError) -> DiskLog {
+/// What a handle says; NULL: all defaults.
+func settings(_ options: OpaquePointer?) -> Options {
+    guard let options = unsafe options else { return Options() }
+    return unsafe Unmanaged<OptionSet>.fromOpaque(UnsafeRawPointer(options))._withUnsafeGuaranteedRef { $0.options }
+}
+
+func openLog(_ dir: UnsafePointer<CChar>, _ options: Options) throws(LogError) -> DiskLog {
     try DiskLog.check(options)
     let writes = !options.readOnly
     if writes && options.create { try unsafe PosixStorage.makeDirectory(path: dir, permissions: options.fileMode) }

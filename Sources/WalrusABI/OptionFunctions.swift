@@ -15,8 +15,9 @@ private enum OptionKey: Int {
     case create, mustBeNew, readOnly, recovery, sync, segmentSize, preallocate, cachedSegments, bufferSize, syncPadding
     case fileMode, verifyReads, zeroCopy, maxEntrySize, syncInterval, syncBytes, asyncMaxBytes
     case maxSegments, retentionBytes, retentionAge, transactionTimeout, transactionMaxEntries
+    case format, compression, compressionLevel, compressionMinSize
 
-    static var count: Int { 22 }
+    static var count: Int { 26 }
 
     var name: StaticString {
         switch self {
@@ -42,6 +43,10 @@ private enum OptionKey: Int {
         case .retentionAge: "retention_age_ms"
         case .transactionTimeout: "txn_timeout_ms"
         case .transactionMaxEntries: "txn_max_entries"
+        case .format: "format"
+        case .compression: "compression"
+        case .compressionLevel: "compression_level"
+        case .compressionMinSize: "compression_min_size"
         }
     }
 
@@ -63,6 +68,10 @@ private enum OptionKey: Int {
         case .retentionBytes, .retentionAge: "0 (no limit) to 2^60"
         case .transactionTimeout: "1 to 2^60 milliseconds"
         case .transactionMaxEntries: "1 to 16777216"
+        case .format: "binary, json or proto"
+        case .compression: "none or zlib"
+        case .compressionLevel: "-1 (zlib's choice), or 0 to 9"
+        case .compressionMinSize: "0 to 1GiB"
         }
     }
 
@@ -83,17 +92,28 @@ private enum OptionKey: Int {
         case .syncBytes, .maxSegments, .retentionBytes, .retentionAge: "0"
         case .transactionTimeout: "30000"
         case .transactionMaxEntries: "1000"
+        case .format: "binary"
+        case .compression: "none"
+        case .compressionLevel: "-1"
+        case .compressionMinSize: "256"
         }
     }
 }
 
 /// Options that a later version has.
 private let laterKeys: [StaticString] = [
-    "recycle_segments", "write_mode", "format", "compression", "compression_level", "compression_min_size",
+    "recycle_segments", "write_mode",
 ]
 
 private func equal(_ text: UnsafePointer<CChar>, _ literal: StaticString) -> Bool {
     unsafe strcmp(text, cString(literal)) == 0
+}
+
+private func formatNamed(_ text: UnsafePointer<CChar>) -> FrameFormat? {
+    if unsafe equal(text, "binary") { return .binary }
+    if unsafe equal(text, "json") { return .json }
+    if unsafe equal(text, "proto") { return .proto }
+    return nil
 }
 
 private func find(_ key: UnsafePointer<CChar>) -> OptionKey? {
@@ -111,7 +131,7 @@ private func find(_ key: UnsafePointer<CChar>) -> OptionKey? {
 }
 
 /// What a number counts, and so which units may follow it.
-private enum Measure { case bytes, milliseconds, mode }
+private enum Measure { case bytes, milliseconds, mode, plain }
 
 private func unit(_ text: UnsafePointer<CChar>, of measure: Measure) -> UInt64? {
     if unsafe text.pointee == 0 { return 1 }
@@ -128,7 +148,7 @@ private func unit(_ text: UnsafePointer<CChar>, of measure: Measure) -> UInt64? 
         if unsafe equal(text, "min") { return 60_000 }
         if unsafe equal(text, "h") { return 3_600_000 }
         if unsafe equal(text, "d") { return 86_400_000 }
-    case .mode: break
+    case .mode, .plain: break
     }
     return nil
 }
@@ -197,6 +217,28 @@ extension OptionSet {
             return setNumber(value, .milliseconds, in: Limits.transactionTimeout) { $0.transactionTimeout = $1 }
         case .transactionMaxEntries:
             return setNumber(value, in: Limits.transactionMaxEntries) { $0.transactionMaxEntries = $1 }
+        case .format:
+            guard case .text(let text) = value else { return .impossible }
+            guard let format = unsafe formatNamed(text) else { return .impossible }
+            options.format = format
+        case .compression:
+            guard case .text(let text) = value else { return .impossible }
+            if unsafe equal(text, "none") {
+                options.compression = .none
+            } else if unsafe equal(text, "zlib") {
+                options.compression = .zlib
+            } else {
+                return .impossible
+            }
+        case .compressionLevel:
+            if case .text(let text) = value, unsafe equal(text, "-1") {
+                options.compressionLevel = -1
+            } else {
+                guard let level = number(value, .plain), level <= 9 else { return .impossible }
+                options.compressionLevel = Int32(level)
+            }
+        case .compressionMinSize:
+            return setNumber(value, in: Limits.compressionMinSize) { $0.compressionMinSize = Int($1) }
         case .syncPadding:
             guard let number = number(value), number == 0 || number == 4096 else { return .impossible }
             options.syncPadding = number
@@ -266,6 +308,16 @@ extension OptionSet {
         case .retentionAge: text.add(options.retentionAge)
         case .transactionTimeout: text.add(options.transactionTimeout)
         case .transactionMaxEntries: text.add(options.transactionMaxEntries)
+        case .format:
+            switch options.format {
+            case nil, .binary: text.add("binary")
+            case .json: text.add("json")
+            case .proto: text.add("proto")
+            }
+        case .compression: text.add(options.compression == .zlib ? "zlib" : "none")
+        case .compressionLevel:
+            if options.compressionLevel < 0 { text.add("-1") } else { text.add(UInt64(options.compressionLevel)) }
+        case .compressionMinSize: text.add(UInt64(options.compressionMinSize))
         case .syncPadding: text.add(options.syncPadding)
         case .fileMode: text.addOctal(UInt64(options.fileMode))
         case .recovery:

@@ -77,6 +77,15 @@ static inline int64_t wp_monotonic_ns(void) {
 /* 0, or errno where the system has no randomness to give. */
 int32_t wp_random(void *to, size_t size);
 
+/* ---- zlib streams. A state that is used again for each stream; NULL if there is no memory. */
+struct wp_deflater;
+struct wp_deflater *wp_deflate_new(int32_t level);
+void wp_deflate_free(struct wp_deflater *deflater);
+/* Bytes of the stream, or 0 if they are more than `capacity`. */
+size_t wp_deflate(struct wp_deflater *deflater, const void *from, size_t size, void *to, size_t capacity);
+/* 0 if the stream holds exactly `size` bytes and ends with `count`. */
+int32_t wp_inflate(const void *from, size_t count, void *to, size_t size);
+
 /* ---- Threads */
 /* An enumerator that is an int in C and something else in Swift, depending on the build. */
 static inline int32_t wp_prefer_writers(void) { return PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP; }

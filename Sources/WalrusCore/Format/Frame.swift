@@ -30,6 +30,9 @@ struct FrameHeader {
     static var continuesFlag: UInt8 { 1 }
     /// The caller gave the entry's time; without it the log stamped the entry itself.
     static var givenTimeFlag: UInt8 { 2 }
+    /// What the payload was compressed with: 0 nothing, 1 zlib.
+    static var codecShift: UInt8 { 4 }
+    static var codecMask: UInt8 { 0x30 }
     /// Times are kept as a 40-bit distance from their run's time base.
     static var timeRange: UInt64 { 1 << 40 }
 
@@ -40,18 +43,32 @@ struct FrameHeader {
     var flags: UInt8
     var durableDistance: UInt8
     var time: UInt64
+    // The formats that people can read say these in each entry, and the index in each control frame as well. In binary
+    // frames they stand in runs and, where an entry is compressed, before its payload.
+    var index: UInt64 = 0
+    var term: UInt64 = 0
+    var timestamp: Int64 = 0
+    /// Length and CRC-32 of an entry before it was compressed: those of the payload if it was not.
+    var size: UInt32 = 0
+    var checksum: UInt32 = 0
 
     /// Bytes on disk of a frame with `length` bytes of payload.
     @inline(__always)
     static func frameSize(_ length: Int) -> Int { (size &+ length &+ 7) & ~7 }
 
     @inline(__always) var frameSize: Int { FrameHeader.frameSize(Int(length)) }
+
+    /// An entry's time.
+    @inline(__always)
+    func time(in run: Run, _ format: FrameFormat) -> Int64 { format == .binary ? run.time(at: time) : timestamp }
+
     @inline(__always) var continues: Bool { flags & FrameHeader.continuesFlag != 0 }
     var hasGivenTime: Bool { flags & FrameHeader.givenTimeFlag != 0 }
+    var codec: UInt8 { (flags & FrameHeader.codecMask) >> FrameHeader.codecShift }
     /// Whether this library knows what the frame says. It must refuse a log in which it meets one that it does not know.
     var isKnown: Bool {
         (type >= FrameType.entry && type <= FrameType.metadata || type >= FrameType.skippable)
-            && flags & ~(FrameHeader.continuesFlag | FrameHeader.givenTimeFlag) == 0
+            && flags & ~(FrameHeader.continuesFlag | FrameHeader.givenTimeFlag | FrameHeader.codecMask) == 0 && codec <= 1
     }
 
     @inline(__always)
@@ -95,6 +112,28 @@ struct FrameHeader {
         flags = UInt8(truncatingIfNeeded: words.2 >> 8)
         durableDistance = UInt8(truncatingIfNeeded: words.2 >> 16)
         time = words.2 >> 24
+    }
+
+    /// An entry's header that takes up the most bytes in formats where that depends on what it says.
+    static var longest: FrameHeader {
+        FrameHeader(
+            type: FrameType.entry, flags: continuesFlag | givenTimeFlag | 1 << codecShift, length: .max, index: .max, term: .max,
+            timestamp: .max, durableDistance: .max, size: .max, checksum: .max)
+    }
+
+    /// A header for the formats that say the index.
+    init(
+        type: UInt8, flags: UInt8 = 0, length: UInt32, index: UInt64, term: UInt64 = 0, timestamp: Int64 = 0,
+        durableDistance: UInt8 = 0, size: UInt32, checksum: UInt32
+    ) {
+        self.init(
+            type: type, flags: flags, payloadChecksum: checksum, length: length, relativeIndex: 0,
+            durableDistance: durableDistance)
+        self.index = index
+        self.term = term
+        self.timestamp = timestamp
+        self.size = size
+        self.checksum = checksum
     }
 
     @inline(__always)

@@ -24,6 +24,7 @@ struct MetadataSlot {
     var highestStamp: Int64 = .min
     var lastTerm: UInt64 = 0
     var created: Int64 = 0
+    var format = FrameFormat.binary
     /// Of the last change of metadata that the slot's records have in them. Metadata frames with a higher one are newer.
     var metadataSequence: UInt64 = 0
     /// Bytes of the records behind the header.
@@ -56,6 +57,7 @@ struct MetadataSlot {
         target.store64(highestStamp, 112)
         target.store64(lastTerm, 120)
         target.store32(UInt32(recordsSize), 132)
+        target.store32(format.rawValue, 128)
         target.store64(created, 136)
         target.store64(metadataSequence, 144)
         target.copy(records, to: MetadataSlot.headerSize)
@@ -79,8 +81,9 @@ struct MetadataSlot {
         guard size >= headerSize, size <= capacity, size <= source.count, source.u32(252) == checksum(source, size: size)
         else { return .damaged }
         guard source.u16(8) == FormatVersion.major else { return .newerVersion }
-        guard source.u32(128) == 0 else { return .unknownFormat }
+        guard let format = FrameFormat(rawValue: source.u32(128)) else { return .unknownFormat }
         var slot = MetadataSlot()
+        slot.format = format
         slot.logID = LogID(high: source.u64(16), low: source.u64(24))
         slot.sequence = source.u64(32)
         slot.epoch = source.u64(40)

@@ -23,15 +23,37 @@ struct SegmentHeader {
     var id: UInt64
     var salt: UInt32
     var created: Int64
+    var format: FrameFormat
 
-    init(logID: LogID, id: UInt64, salt: UInt32, created: Int64) {
+    init(logID: LogID, id: UInt64, salt: UInt32, created: Int64, format: FrameFormat = .binary) {
         self.logID = logID
         self.id = id
         self.salt = salt
         self.created = created
+        self.format = format
     }
 
-    func encode(to target: MutableBytes) {
+    /// Fills the first 4096 bytes of a file.
+    func encode(to block: MutableBytes) {
+        switch format {
+        case .binary:
+            block.zero(SegmentHeader.size, block.count - SegmentHeader.size)
+            encodeBinary(to: block)
+        case .json: JSONHeader.encode(self, to: block)
+        case .proto: ProtoHeader.encode(self, to: block)
+        }
+    }
+
+    /// What the first 4096 bytes of a file say.
+    ///
+    /// - Throws: `.corrupt`, `.version`, `.unsupported`.
+    static func decode(_ block: Bytes, file: FileName) throws(LogError) -> SegmentHeader {
+        if JSONHeader.isOne(block) { return try JSONHeader.decode(block, file: file) }
+        if ProtoHeader.isOne(block) { return try ProtoHeader.decode(block, file: file) }
+        return try SegmentHeader(block.slice(0, min(block.count, size)), file: file)
+    }
+
+    private func encodeBinary(to target: MutableBytes) {
         target.zero(0, SegmentHeader.size)
         target.store64(SegmentHeader.magic, 0)
         target.store16(FormatVersion.major, 8)
@@ -48,7 +70,9 @@ struct SegmentHeader {
     static func salt(in source: Bytes) -> UInt32 { source.u32(40) }
 
     /// Whether bytes look like a segment's, good or damaged.
-    static func isOne(_ source: Bytes) -> Bool { source.count >= 8 && source.u64(0) == magic }
+    static func isOne(_ source: Bytes) -> Bool {
+        source.count >= 8 && source.u64(0) == magic || JSONHeader.isOne(source) || ProtoHeader.isOne(source)
+    }
 
     /// - Throws: `.corrupt`, `.version`, `.format`.
     init(_ source: Bytes, file: FileName) throws(LogError) {
@@ -65,5 +89,6 @@ struct SegmentHeader {
         id = source.u64(32)
         salt = source.u32(40)
         created = source.i64(48)
+        format = .binary
     }
 }

@@ -15,6 +15,12 @@ extension Log {
         if policy == .durable { try checkMayWait() }
         try settle()
         if records.count == 0 { return assigned(next.load(ordering: .acquiring)) }
+        if options.compression == .none { return try putAndWait(records, policy, assigned: assigned) }
+        try compressing(records) { (records) throws(LogError) in try putAndWait(records, policy, assigned: assigned) }
+    }
+
+    @inline(__always)
+    func putAndWait<R: Records>(_ records: R, _ policy: Policy, assigned: (UInt64) -> Void) throws(LogError) {
         let (last, isBehind) = try put(records, policy, assigned: assigned)
         if policy == .durable || (isBehind && !callbacks.isInside(.completion)) { try waitDurable(last) }
     }
@@ -96,10 +102,17 @@ extension Log {
             UInt64(record.payload.count), limit: options.asyncMaxBytes, mayWait: !callbacks.isInside(.completion), commit)
         var isPushed = false
         defer { if !isPushed { completions.giveBack(UInt64(record.payload.count)) } }
-        _ = try put(OneRecord(record), .buffered) { index in
+        func push(_ index: UInt64) {
             assigned(index)
             completions.push(index, UInt64(record.payload.count), done)
             isPushed = true
+        }
+        if options.compression == .none {
+            _ = try put(OneRecord(record), .buffered, assigned: push)
+        } else {
+            try compressing(OneRecord(record)) { (records) throws(LogError) in
+                _ = try put(records, .buffered, assigned: push)
+            }
         }
         storage.syncer.request()
     }

@@ -40,7 +40,9 @@ extension Log {
                     try writer.updateFolding { _ in }
                 }
                 guard let segment = writer.tail.segment, segment.place.isMemory else { return }
-                if writer.tail.file.isOpen && writer.tail.isOpen {
+                if format != .binary {
+                    writer.cutToEnd(segment)
+                } else if writer.tail.file.isOpen && writer.tail.isOpen {
                     try storage.truncate(writer.tail.file, to: writer.tail.endOffset)
                 }
                 try SideFile.write(
@@ -54,6 +56,7 @@ extension Log {
 
     /// Gives up files, mappings and memory; lent views keep their segments.
     private func letGo() {
+        compression.empty()
         try? writer.withLock { writer in
             writer.forgetUnsynced(writer.unsynced.count)
             if let spare = try? stock.clear().spare { storage.close(spare.file) }

@@ -14,6 +14,9 @@ import CWalrusPlatform
     @inline(__always)
     init(_ segment: SegmentRef) { word = unsafe UInt(bitPattern: segment.address) }
 
+    /// Whether it is a segment, and not a buffer.
+    var isSegment: Bool { word != 0 && word & 1 == 0 }
+
     /// A new buffer of `count` bytes.
     static func buffer(count: Int) throws(LogError) -> (EntryOwner, MutableBytes) {
         guard let base = unsafe malloc(max(count, 1)) else {

@@ -271,7 +271,9 @@ extension Log {
         published.signal()
     }
 
-    private var opener: SegmentOpener<S> { SegmentOpener(storage: storage, logID: logID, lends: options.zeroCopy) }
+    private var opener: SegmentOpener<S> {
+        SegmentOpener(storage: storage, logID: logID, format: format, lends: options.zeroCopy)
+    }
 
     // ---- Segments behind it
 
@@ -293,7 +295,8 @@ extension Log {
             throw error
         }
         defer { storage.close(file) }
-        guard let head = try SegmentHead.read(file, id: id, logID: logID, storage: storage).head, head.begin.epoch <= slot.epoch
+        guard let head = try SegmentHead.read(file, id: id, logID: logID, format: format, storage: storage).head,
+            head.begin.epoch <= slot.epoch
         else { return nil }
         return head.begin
     }

@@ -13,6 +13,8 @@ public final class Log<S: Storage>: @unchecked Sendable {
     public let storage: S
     public let options: Options
     let logID: LogID
+    /// What its segment files hold.
+    let format: FrameFormat
     /// Of the process that opened it: a forked child sees another one.
     private let generation: UInt64
     let writer: Guarded<LogWriter<S>>
@@ -20,6 +22,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
     let stock: SegmentStock<S>
     let commit: GroupCommit
     let completions: Completions
+    let compression: Pool<CompressionSpace>
     public let callbacks: Callbacks
     let notifier = Notifier()
     let statistics: Statistics
@@ -46,6 +49,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
         following: Following<S>?, first: UInt64, next: UInt64, durableIndex: UInt64, report: RecoveryReport
     ) throws(LogError) {
         logID = writer.logID
+        format = writer.metadata.current.format
         self.next = Atomic(next)
         self.storage = storage
         self.options = options
@@ -62,6 +66,7 @@ public final class Log<S: Storage>: @unchecked Sendable {
         statistics = try Statistics()
         commit.setDurable(durableIndex)
         completions = try Completions()
+        compression = try Pool()
         callbacks = options.diagnostics.callbacks ?? Callbacks()
         self.writer = try Guarded(writer)
         self.unsettled = try Guarded(unsettled)

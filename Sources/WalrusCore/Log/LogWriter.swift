@@ -33,6 +33,7 @@ struct LogWriter<S: Storage>: ~Copyable {
     /// No entry was ever appended: the first one may choose its index.
     var isVirgin: Bool
     var counts = WriterCounts()
+    var format: FrameFormat { metadata.current.format }
 
     // ---- Appending
 
@@ -52,6 +53,7 @@ struct LogWriter<S: Storage>: ~Copyable {
         do throws(LogError) {
             if hasStaged { try tail.putMetadata(values.stagedPayload(), continues: true) }
             bytes = try tail.put(all: records, durableIndex: durableIndex)
+            if format != .binary { tail.giveRoomBack() }
         } catch {
             throw WriteFailure(error, isHarmless: false)
         }
@@ -65,6 +67,7 @@ struct LogWriter<S: Storage>: ~Copyable {
     @inline(__always)
     private mutating func admit<R: Records>(_ records: R, durableIndex: UInt64) throws(LogError) {
         try check(records, from: tail.nextIndex)
+        if format != .binary { try tail.makeRoom(forFrame: try largestFrame(of: records)) }
         let needed = try space(for: records, behind: tail.run, term: tail.lastTerm)
         let end = tail.endOffset &+ needed
         if tail.isOpen && end <= tail.capacity {
@@ -72,6 +75,18 @@ struct LogWriter<S: Storage>: ~Copyable {
         } else {
             try rotate(for: records, durableIndex: durableIndex)
         }
+    }
+
+    /// The most bytes that one frame of the records takes up, if any is larger than the write buffer: memory for it is had before
+    /// anything is put.
+    @inline(never)
+    private func largestFrame<R: Records>(of records: R) throws(LogError) -> Int {
+        var largest = values.staged.isEmpty ? 0 : format.mostBytes(values.stagedPayload().count)
+        for i in 0..<records.count {
+            let payload = try records.record(i).stored
+            if payload.count > options.bufferSize / 4 { largest = max(largest, format.mostBytes(for: payload)) }
+        }
+        return largest
     }
 
     /// Checks sizes and indexes; the first record is to get `next`.
@@ -102,7 +117,21 @@ struct LogWriter<S: Storage>: ~Copyable {
     /// The most bytes that the records' frames can take up behind a run, control frames included.
     @inline(__always)
     private func space<R: Records>(for records: R, behind first: Run, term last: UInt64) throws(LogError) -> UInt64 {
-        let runSize = UInt64(FrameHeader.frameSize(Run.payloadSize))
+        // What a binary frame takes up is then plain arithmetic.
+        if format == .binary { return try space(for: records, behind: first, term: last, in: .binary) }
+        return try spelledSpace(for: records, behind: first, term: last)
+    }
+
+    @inline(never)
+    private func spelledSpace<R: Records>(for records: R, behind first: Run, term last: UInt64) throws(LogError) -> UInt64 {
+        try space(for: records, behind: first, term: last, in: format)
+    }
+
+    @inline(__always)
+    private func space<R: Records>(for records: R, behind first: Run, term last: UInt64, in format: FrameFormat)
+        throws(LogError) -> UInt64
+    {
+        let runSize = UInt64(format.mostBytes(Run.payloadSize))
         var needed: UInt64 = 0
         var run = first
         var term = last
@@ -110,7 +139,7 @@ struct LogWriter<S: Storage>: ~Copyable {
         var wasStamped = false
         for i in 0..<records.count {
             let record = try records.record(i)
-            needed &+= UInt64(FrameHeader.frameSize(record.payload.count))
+            needed &+= UInt64(format.mostBytes(for: record.stored))
             term = record.term ?? term
             // What a stamp will be is not known yet, so each change between given times and stamps may cost a run.
             if let time = record.time {
@@ -130,8 +159,9 @@ struct LogWriter<S: Storage>: ~Copyable {
             }
             if needed > Limits.batchSize { throw LogError(.tooLarge, "the batch takes up more than 2 GiB") }
         }
-        needed &+= UInt64(values.stagedFrameSize)
-        return needed &+ UInt64(TailWriter<S>.controlSize) &+ UInt64(records.count >> 10 &+ 1) &* 32 &+ 2 &* options.syncPadding
+        if !values.staged.isEmpty { needed &+= UInt64(format.mostBytes(values.stagedPayload().count)) }
+        return needed &+ runSize &+ UInt64(format.mostBytes(8)) &+ UInt64(records.count >> 10 &+ 1) &* 32 &+ 2
+            &* options.syncPadding
     }
 
     // ---- Rotation
@@ -159,25 +189,27 @@ struct LogWriter<S: Storage>: ~Copyable {
         // What proves all entries below an index durable does not prove it of a segment that has none, and later ones name it.
         if tail.hasEntries { try tail.flush() } else { try tail.sync(padding: options.syncPadding) }
         values.gatherRides()
-        let repeated = UInt64(values.repeatedFrameSize)
+        let repeated = values.repeatedSequence > 0 ? values.repeatedPayload() : .empty
+        try tail.makeRoom(forFrame: format.mostBytes(repeated.count))
         let new = try makeSegment(
             BeginPayload(
                 baseIndex: baseIndex, epoch: metadata.current.epoch, predecessor: tail.end, run: run,
                 highestTime: tail.highestTime, highestStamp: tail.highestStamp, durableIndex: durableIndex,
                 risingFrom: tail.segment == nil || run.term < tail.lastTerm ? baseIndex : tail.risingFrom,
                 metadataSequence: values.repeatedSequence),
-            needed: needed + repeated)
+            needed: needed + UInt64(repeated.count > 0 ? format.mostBytes(repeated.count) : 0))
         stock.begun()
         try retireTail(for: new.segment)
         tail.begin(new)
         // What the slots do not have yet must be in the last segment.
-        if repeated > 0 { try tail.putMetadata(values.repeatedPayload(), continues: false) }
+        if repeated.count > 0 { try tail.putMetadata(repeated, continues: false) }
     }
 
     /// A file with room for `needed` bytes of frames behind its begin frame. Where that fails, the log is as it was.
     private func makeSegment(_ begin: BeginPayload, needed: UInt64) throws(LogError) -> NewSegment {
-        let capacity = max(options.capacity, SegmentHead.end + needed)
-        let least = (SegmentHead.end + needed + 4095) & ~4095
+        let start = SegmentHeader.firstFrame + UInt64(format.mostBytes(BeginPayload.size))
+        let capacity = max(options.capacity, start + needed)
+        let least = (start + needed + 4095) & ~4095
         let wanted = options.preallocate ? max(least, min(SegmentHeader.firstFrame + options.reserveStep, capacity)) : least
         var prepared = try stock.take(reservedEnd: wanted)
         do throws(LogError) {
@@ -204,7 +236,8 @@ struct LogWriter<S: Storage>: ~Copyable {
         do throws(LogError) {
             return try SegmentRef(
                 SegmentState(
-                    id: prepared.id, salt: prepared.salt, begin: begin, endIndex: begin.baseIndex,
+                    id: prepared.id, salt: prepared.salt, format: metadata.current.format, begin: begin,
+                    endIndex: begin.baseIndex,
                     readableEnd: SegmentHeader.firstFrame, mapping: mapping, file: prepared.file, table: table))
         } catch {
             mapping?.unmap()
@@ -245,8 +278,9 @@ struct LogWriter<S: Storage>: ~Copyable {
         try check(records, from: from)
         let lastTerm = kept?.run.term ?? tail.lastTerm
         var fresh = try TailWriter(
-            storage: storage, bufferSize: options.bufferSize, reserveStep: options.reserveStep, nextIndex: from,
+            storage: storage, format: format, bufferSize: options.bufferSize, reserveStep: options.reserveStep, nextIndex: from,
             highestStamp: tail.highestStamp, lastTerm: lastTerm)
+        if format != .binary { try fresh.makeRoom(forFrame: try largestFrame(of: records)) }
         let first = try records.record(0)
         let run = Run(relativeIndex: 0, term: first.term ?? lastTerm, around: first.time ?? fresh.stamp())
         var predecessor = SegmentEnd.none
@@ -286,7 +320,8 @@ struct LogWriter<S: Storage>: ~Copyable {
     private mutating func finishTail() {
         guard let old = tail.segment else { return }
         counts.rotations += 1
-        if tail.isOpen {
+        if format != .binary { cutToEnd(old) }
+        if tail.isOpen && format == .binary {
             try? tail.seal()
         } else {
             try? SideFile.write(
@@ -294,6 +329,13 @@ struct LogWriter<S: Storage>: ~Copyable {
                 epoch: metadata.current.epoch,
                 logID: logID, isDurable: false, storage: storage)
         }
+    }
+
+    /// The file of a format that people can read holds nothing but what counts. Bytes behind a logical end are never written again, but they may go.
+    func cutToEnd(_ segment: SegmentRef) {
+        guard let file = try? storage.open(.segment(segment.id), .write) else { return }
+        try? storage.truncate(file, to: tail.endOffset)
+        storage.close(file)
     }
 
     // ---- Giving up segments

@@ -8,7 +8,7 @@ extension Log {
         var options = options
         options.diagnostics.callbacks = Callbacks()
         if try !isThere(storage, options) {
-            try create(storage)
+            try create(storage, options.format ?? .binary)
             try storage.syncDirectory()
             try storage.syncParent()
             options.diagnostics.log(.info) { $0.add("created a log") }
@@ -91,8 +91,9 @@ extension Log {
     }
 
     /// Makes an empty log. It exists from the moment in which its metadata has its name.
-    private static func create(_ storage: S) throws(LogError) {
+    private static func create(_ storage: S, _ format: FrameFormat) throws(LogError) {
         var slot = MetadataSlot()
+        slot.format = format
         // A version 4 UUID (RFC 9562).
         slot.logID = LogID(
             high: try storage.random() & ~0xf0_00_00_00_00_00_00_00 | 0x40_00_00_00_00_00_00_00,
@@ -106,6 +107,12 @@ extension Log {
         throws(LogError) -> Log<S>
     {
         var metadata = opened
+        if let wanted = options.format, metadata.current.format != wanted {
+            throw LogError(
+                .format,
+                "the log was created with another format, which it keeps; leave the option out, or copy the log with walrus_convert",
+                file: .metadata)
+        }
         // What only one slot says may not be durable; nothing may be done on its word before it is.
         if !options.readOnly { try metadata.repair() }
         let slot = metadata.current
@@ -135,7 +142,7 @@ extension Log {
                     segment: isTail ? found.tail?.segment : nil))
         }
         var tail = try TailWriter(
-            storage: storage, bufferSize: options.readOnly ? 4096 : options.bufferSize,
+            storage: storage, format: slot.format, bufferSize: options.readOnly ? 4096 : options.bufferSize,
             reserveStep: options.reserveStep, nextIndex: max(slot.firstIndex, 1),
             highestStamp: slot.highestStamp, lastTerm: slot.lastTerm)
         let follows = options.readOnly && options.recovery != .salvage
@@ -170,7 +177,7 @@ extension Log {
         var dropped = CArray<UInt64>()
         swap(&dropped, &found.dropped)
         let stock = try SegmentStock(
-            maker: SegmentMaker(storage: storage, logID: slot.logID), nextID: found.highestID &+ 1)
+            maker: SegmentMaker(storage: storage, logID: slot.logID, format: slot.format), nextID: found.highestID &+ 1)
         let values = try loadValues(metadata, found.ridden, options, lastIndex: nextIndex - 1)
         let following = follows ? try follow(storage, options, metadata, &found, ignoring: dropped.view) : nil
         let writer = LogWriter(

@@ -43,6 +43,13 @@ public struct Options: Sendable {
     /// Milliseconds that a transaction may stay open.
     public var transactionTimeout: UInt64 = 30_000
     public var transactionMaxEntries: UInt64 = 1000
+    /// What segment files hold; nil: binary in a new log, whatever it is in one that exists.
+    public var format: FrameFormat?
+    public var compression = Codec.none
+    /// 1 to 9, or -1: zlib's own choice.
+    public var compressionLevel: Int32 = -1
+    /// Smaller entries are left as they are.
+    public var compressionMinSize = 256
     public var diagnostics = Diagnostics()
 
     public init() {}
@@ -58,6 +65,7 @@ public enum Limits {
     public static var cachedSegments: ClosedRange<UInt64> { 1...65536 }
     public static var bufferSize: ClosedRange<UInt64> { 4 << 10...1 << 30 }
     public static var maxEntrySize: ClosedRange<UInt64> { 1...1 << 30 }
+    public static var compressionMinSize: ClosedRange<UInt64> { 0...1 << 30 }
     public static var syncInterval: ClosedRange<UInt64> { 1...3_600_000 }
     public static var syncBytes: ClosedRange<UInt64> { 0...1 << 40 }
     public static var asyncMaxBytes: ClosedRange<UInt64> { 1...1 << 40 }

@@ -56,7 +56,7 @@ extension Log {
 
     @inline(never)
     private func pinSlowly(_ index: UInt64) throws(LogError) -> SegmentRef {
-        let opener = SegmentOpener(storage: storage, logID: logID, lends: options.zeroCopy)
+        let opener = SegmentOpener(storage: storage, logID: logID, format: format, lends: options.zeroCopy)
         while true {
             switch segments.find(index, isFirstLook: false) {
             case .found(let segment): return segment
@@ -107,7 +107,8 @@ extension Log {
             guard index < segment.endIndex else { throw damaged(segment, segment.readableEnd, index) }
             let relative = UInt32(truncatingIfNeeded: index &- segment.baseIndex)
             let offset = try segment.offset(of: relative, storage: storage)
-            guard offset >= SegmentHead.end else { throw damaged(segment, offset, index) }
+            guard offset > SegmentHeader.firstFrame else { throw damaged(segment, offset, index) }
+            if format != .binary { return try readSpelled(segment, relative, offset) }
             if offset >= segment.readableEnd {
                 // Still in the write buffer; or flushed between the two looks, and then it is in the file.
                 if let entry = try copyFromBuffer(segment, relative, offset) {
@@ -125,7 +126,7 @@ extension Log {
         }
     }
 
-    private func damaged(_ segment: SegmentRef, _ offset: UInt64, _ index: UInt64) -> LogError {
+    func damaged(_ segment: SegmentRef, _ offset: UInt64, _ index: UInt64) -> LogError {
         LogError(
             .corrupt, "the entry is damaged; the others can still be read", file: .segment(segment.id), offset: offset,
             index: index, lastIndex: index)
@@ -147,6 +148,11 @@ extension Log {
         guard end <= segment.readableEnd else { throw damaged(segment, offset, index) }
         let payload = bytes.slice(start &+ FrameHeader.size, Int(header.length))
         if options.verifyReads && payload.checksum() != header.payloadChecksum { throw damaged(segment, offset, index) }
+        if header.codec != 0 {
+            let entry = try inflated(segment, relative, offset, header, payload)
+            storage.close(segment.release())
+            return entry
+        }
         let run = segment.run(of: relative)
         return Entry(
             index: index, term: run.term, time: run.time(at: header.time), payload: payload,
@@ -161,6 +167,7 @@ extension Log {
                 header.relativeIndex == relative,
                 let payload = writer.tail.buffered(at: offset &+ UInt64(FrameHeader.size), Int(header.length))
             else { return nil }
+            if header.codec != 0 { return try inflated(segment, relative, offset, header, payload) }
             let (owner, buffer) = try EntryOwner.buffer(count: payload.count)
             buffer.copy(payload, to: 0)
             return entry(segment, relative, header, buffer.bytes, owner)
@@ -191,6 +198,11 @@ extension Log {
             if options.verifyReads && buffer.bytes.checksum() != header.payloadChecksum {
                 throw damaged(segment, offset, index)
             }
+            if header.codec != 0 {
+                let entry = try inflated(segment, relative, offset, header, buffer.bytes)
+                owner.release()
+                return entry
+            }
         } catch {
             owner.release()
             throw error
@@ -198,7 +210,7 @@ extension Log {
         return entry(segment, relative, header, buffer.bytes, owner)
     }
 
-    private func read(_ file: FileHandle, at offset: UInt64, _ buffer: MutableBytes, _ segment: SegmentRef, _ index: UInt64)
+    func read(_ file: FileHandle, at offset: UInt64, _ buffer: MutableBytes, _ segment: SegmentRef, _ index: UInt64)
         throws(LogError) -> Int
     {
         do throws(LogError) {

@@ -9,6 +9,11 @@ public struct Record {
     public var term: UInt64?
     /// nil: now.
     public var time: Int64?
+    /// The payload compressed, with its prefix; empty if it is not.
+    var deflated = Bytes.empty
+
+    /// What stands on disk.
+    var stored: Bytes { deflated.count > 0 ? deflated : payload }
 
     public init(payload: Bytes, index: UInt64 = 0, term: UInt64? = nil, time: Int64? = nil) {
         self.payload = payload

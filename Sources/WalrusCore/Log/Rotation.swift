@@ -110,7 +110,7 @@ extension Log {
             defer { storage.close(open.release()) }
             return open.begin
         }
-        let (file, head) = try SegmentOpener(storage: storage, logID: logID, lends: false).openHead(id)
+        let (file, head) = try SegmentOpener(storage: storage, logID: logID, format: format, lends: false).openHead(id)
         storage.close(file)
         return head.begin
     }

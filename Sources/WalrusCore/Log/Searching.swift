@@ -97,7 +97,7 @@ extension Log {
         let start = low << TableBlock.shift
         for relative in start..<min(start + UInt32(TableBlock.entries), count) {
             guard let header = try header(of: relative, in: segment) else { continue }
-            if segment.run(of: relative).time(at: header.time) >= time { return segment.baseIndex + UInt64(relative) }
+            if header.time(in: segment.run(of: relative), format) >= time { return segment.baseIndex + UInt64(relative) }
         }
         return nil
     }
@@ -188,19 +188,17 @@ extension Log {
         if offset >= segment.readableEnd {
             // Still in the write buffer; or flushed between the two looks, and then it is in the file.
             let buffered = try writer.withLock { (writer) -> FrameHeader? in
-                guard writer.tail.segment == segment, let head = writer.tail.buffered(at: offset, FrameHeader.size) else {
-                    return nil
-                }
-                return FrameHeader.decode(head, salt: segment.salt, offset: offset)?.header
+                guard writer.tail.segment == segment else { return nil }
+                return segment.outline(writer.tail.buffered(at: offset, atMost: format.outlineSize), at: offset)?.header
             }
             if let buffered { return buffered }
         }
         var head = Bytes.empty
-        let copy = try Memory(count: segment.mapping == nil ? FrameHeader.size : 0)
+        let copy = try Memory(count: segment.mapping == nil ? format.outlineSize : 0)
         if let mapping = segment.mapping {
             let end = Int(truncatingIfNeeded: min(segment.readableEnd, UInt64(mapping.bytes.count)))
             let start = Int(truncatingIfNeeded: offset)
-            if start <= end - FrameHeader.size { head = mapping.bytes.slice(start, FrameHeader.size) }
+            if start < end { head = mapping.bytes.slice(start, min(format.outlineSize, end - start)) }
         } else {
             do throws(LogError) {
                 head = copy.bytes.bytes.slice(0, try storage.read(segment.file, at: offset, into: copy.bytes))
@@ -208,7 +206,7 @@ extension Log {
                 throw error.located(in: .segment(segment.id))
             }
         }
-        guard let (header, _) = FrameHeader.decode(head, salt: segment.salt, offset: offset), header.type == FrameType.entry,
+        guard let header = segment.outline(head, at: offset)?.header, header.type == FrameType.entry,
             header.relativeIndex == relative
         else {
             throw LogError(

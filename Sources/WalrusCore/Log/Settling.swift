@@ -115,7 +115,7 @@ extension Log {
             throw error.located(in: .segment(part.id))
         }
         // Between the scan at open and here the cache may have let go of pages that never reached the disk.
-        let (other, head) = try SegmentOpener(storage: storage, logID: logID, lends: false).openHead(part.id)
+        let (other, head) = try SegmentOpener(storage: storage, logID: logID, format: format, lends: false).openHead(part.id)
         defer { storage.close(other) }
         var scan = try SegmentScan(storage: storage, file: other, head: head, capacity: 0)
         guard case .atLimit = try scan.run(to: part.to) else {

@@ -120,21 +120,20 @@ extension Log {
         var offset = try segment.offset(of: relative & ~1023, storage: storage)
         var at = segment.baseIndex + UInt64(relative & ~1023)
         while at <= index {
-            let head = try window.bytes(at: offset, FrameHeader.size + Run.payloadSize)
-            guard let (header, checksum) = FrameHeader.decode(head, salt: segment.salt, offset: offset),
-                UInt64(header.relativeIndex) == at - segment.baseIndex
+            let head = try window.bytes(at: offset, format.outlineSize)
+            guard let frame = segment.outline(head, at: offset), UInt64(frame.header.relativeIndex) == at - segment.baseIndex
             else {
                 throw LogError(
                     .corrupt, "the segment is damaged where it would be cut", file: .segment(segment.id), offset: offset,
                     index: at)
             }
-            if header.type == FrameType.entry {
-                run = segment.run(of: header.relativeIndex)
-                highestTime = max(highestTime, run.time(at: header.time))
+            if frame.header.type == FrameType.entry {
+                run = segment.run(of: frame.header.relativeIndex)
+                highestTime = max(highestTime, frame.header.time(in: run, format))
                 at += 1
             }
-            digest.add(checksum)
-            offset += UInt64(header.frameSize)
+            digest.add(frame.checksum)
+            offset += UInt64(frame.frameSize)
         }
         return ScanPoint(
             index: index + 1, offset: offset, digest: digest, run: run, runCount: segment.runCount(upTo: relative),
@@ -201,11 +200,16 @@ extension Log {
         if records.count == 0 { return try truncate(from - 1) }
         let placed = PlacedRecords(records: records, from: from)
         for i in 0..<placed.count { _ = try placed.record(i) }
+        if options.compression == .none { return try replaceSuffix(from, placed: placed) }
+        try compressing(placed) { (records) throws(LogError) in try replaceSuffix(from, placed: records) }
+    }
+
+    private func replaceSuffix<R: Records>(_ from: UInt64, placed: R) throws(LogError) {
         // Where nothing is dropped an append does it, and needs no segment of its own.
         while from == next.load(ordering: .acquiring) {
             do throws(LogError) {
-                _ = try append(placed, .durable)
-                return
+                try settle()
+                return try putAndWait(placed, .durable) { _ in }
             } catch {
                 // Another append came first, and is to be replaced.
                 guard error.code == .outOfOrder, from != next.load(ordering: .acquiring) else { throw error }

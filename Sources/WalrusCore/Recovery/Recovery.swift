@@ -95,7 +95,8 @@ struct Recovery<S: Storage>: ~Copyable {
     }
 
     private var opener: SegmentOpener<S> {
-        SegmentOpener(storage: storage, logID: metadata.logID, lends: options.zeroCopy && !options.readOnly)
+        SegmentOpener(
+            storage: storage, logID: metadata.logID, format: metadata.format, lends: options.zeroCopy && !options.readOnly)
     }
 
     mutating func run() throws(LogError) {
@@ -211,10 +212,13 @@ struct Recovery<S: Storage>: ~Copyable {
     /// nil: the header is damaged, and salvage goes on without the segment.
     private func readHead(_ file: FileHandle, _ id: UInt64) throws(LogError) -> (header: SegmentHeader, head: SegmentHead?)? {
         do throws(LogError) {
-            return try SegmentHead.read(file, id: id, logID: metadata.logID, storage: storage)
+            return try SegmentHead.read(file, id: id, logID: metadata.logID, format: metadata.format, storage: storage)
         } catch {
             guard error.code == .corrupt, options.recovery == .salvage else { throw error }
-            guard let head = try SegmentHead.readPastDamage(file, id: id, logID: metadata.logID, storage: storage) else {
+            guard
+                let head = try SegmentHead.readPastDamage(
+                    file, id: id, logID: metadata.logID, format: metadata.format, storage: storage)
+            else {
                 return nil
             }
             return (head.header, head)
@@ -277,9 +281,9 @@ struct Recovery<S: Storage>: ~Copyable {
         let nothing = BeginPayload(
             baseIndex: 1 << 40, epoch: 0, predecessor: .none, run: Run(relativeIndex: 0, term: 0, timeBase: 0),
             highestTime: .min, highestStamp: .min, durableIndex: 0, risingFrom: 1)
-        let head = SegmentHead(header: header, begin: nothing, beginChecksum: 0)
+        let head = SegmentHead(header: header, begin: nothing, beginChecksum: 0, end: SegmentHeader.firstFrame)
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
-        scan.believesWatermarks = false
+        scan.isBaseKnown = false
         let behind = try scan.look(behind: SegmentHeader.firstFrame)
         if behind.end > 0 {
             report.reason = behind.entries > 0 ? .reordered : .torn
@@ -289,8 +293,8 @@ struct Recovery<S: Storage>: ~Copyable {
             report.cutOffset = SegmentHeader.firstFrame
         }
         lostEntries &+= behind.entries
-        // The real base index is not known, so a claim is one that reaches the stand-in for it.
-        if behind.claim >= nothing.baseIndex && options.recovery != .salvage {
+        // The real base index is not known, so a claim is one that reaches the stand-in for it, or the lowest index that was found.
+        if behind.claim >= (metadata.format == .binary ? nothing.baseIndex : behind.lowestIndex) && options.recovery != .salvage {
             throw LogError(
                 .corrupt, "the segment's first frame is damaged, and it had been durable", file: .segment(id),
                 offset: SegmentHeader.firstFrame)
@@ -357,7 +361,8 @@ struct Recovery<S: Storage>: ~Copyable {
         do throws(LogError) {
             let segment = try SegmentRef(
                 SegmentState(
-                    id: id, salt: head.header.salt, begin: head.begin, endIndex: point.index, readableEnd: point.offset,
+                    id: id, salt: head.header.salt, format: head.header.format, begin: head.begin, endIndex: point.index,
+                    readableEnd: point.offset,
                     mapping: mapping, file: file, table: table))
             tail = RecoveredTail(segment: segment, file: file, end: point, isOpen: isOpen, fileSize: fileSize)
         } catch {
@@ -456,7 +461,9 @@ struct Recovery<S: Storage>: ~Copyable {
             if expected.id == 0 || expected.id < metadata.lowestSegment { return try refuseLostRides(expected.id) }
             let file = try openFile(expected.id)
             defer { storage.close(file) }
-            let head = try SegmentHead.read(file, id: expected.id, logID: metadata.logID, storage: storage).head
+            let head = try SegmentHead.read(
+                file, id: expected.id, logID: metadata.logID, format: metadata.format, storage: storage
+            ).head
             guard let head else { return try refuseLostRides(expected.id) }
             var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
             scan.ridden = RiddenMetadata(after: metadata.metadataSequence)
@@ -480,6 +487,7 @@ struct Recovery<S: Storage>: ~Copyable {
 
     /// Whether the segment has its footer: then it ended there, however little of the footer's table arrived.
     private func isSealed(_ offset: UInt64, _ file: FileHandle, _ head: SegmentHead) throws(LogError) -> Bool {
+        guard metadata.format == .binary else { return false }
         let frame = try Memory(count: FrameHeader.size)
         guard try storage.read(file, at: offset, into: frame.bytes) == FrameHeader.size,
             let (header, _) = FrameHeader.decode(frame.bytes.bytes, salt: head.header.salt, offset: offset)
@@ -557,7 +565,9 @@ struct Recovery<S: Storage>: ~Copyable {
             }
             let file = try openFile(expected.id)
             defer { storage.close(file) }
-            let head = try SegmentHead.read(file, id: expected.id, logID: metadata.logID, storage: storage).head
+            let head = try SegmentHead.read(
+                file, id: expected.id, logID: metadata.logID, format: metadata.format, storage: storage
+            ).head
             guard let head, try isWhole(file, head, expected, &claim) else {
                 unproven.removeLast(unproven.count)
                 needsCut = false

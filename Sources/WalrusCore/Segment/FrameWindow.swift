@@ -36,9 +36,21 @@ struct FrameWindow<S: Storage>: ~Copyable {
         return buffer.bytes.bytes.slice(at, min(wanted, count - at))
     }
 
-    /// CRC-32 of the `length` bytes at `offset`, or nil if the file ends before.
-    mutating func checksum(at offset: UInt64, _ length: Int) throws(LogError) -> UInt32? {
-        var crc: UInt32 = 0
+    /// Copies the bytes at `offset`. False if the file ends before.
+    mutating func read(at offset: UInt64, into target: MutableBytes) throws(LogError) -> Bool {
+        var done = 0
+        while done < target.count {
+            let part = try bytes(at: offset &+ UInt64(done), target.count - done)
+            if part.count == 0 { return false }
+            target.copy(part, to: done)
+            done += part.count
+        }
+        return true
+    }
+
+    /// CRC-32 of the `length` bytes at `offset`, going on from `start`, or nil if the file ends before.
+    mutating func checksum(at offset: UInt64, _ length: Int, from start: UInt32 = 0) throws(LogError) -> UInt32? {
+        var crc = start
         var done = 0
         while done < length {
             let part = try bytes(at: offset &+ UInt64(done), length - done)

@@ -31,6 +31,7 @@ struct SegmentState: ~Copyable {
     let id: UInt64
     let baseIndex: UInt64
     let salt: UInt32
+    let format: FrameFormat
     /// What the successor of this segment must name as its predecessor's; for the writer.
     let begin: BeginPayload
     let references = Atomic<Int>(1)
@@ -54,12 +55,14 @@ struct SegmentState: ~Copyable {
     let runMemory: Memory?
 
     init(
-        id: UInt64, salt: UInt32, begin: BeginPayload, endIndex: UInt64, readableEnd: UInt64, mapping: Mapping?,
+        id: UInt64, salt: UInt32, format: FrameFormat, begin: BeginPayload, endIndex: UInt64, readableEnd: UInt64,
+        mapping: Mapping?,
         file: FileHandle, table: consuming OffsetTable
     ) {
         self.id = id
         self.baseIndex = begin.baseIndex
         self.salt = salt
+        self.format = format
         self.begin = begin
         self.endIndex = Atomic(endIndex)
         self.readableEnd = Atomic(readableEnd)
@@ -75,12 +78,14 @@ struct SegmentState: ~Copyable {
     }
 
     init(
-        id: UInt64, salt: UInt32, begin: BeginPayload, end: SegmentEnd, mapping: Mapping?, sideMapping: Mapping?,
+        id: UInt64, salt: UInt32, format: FrameFormat, begin: BeginPayload, end: SegmentEnd, mapping: Mapping?,
+        sideMapping: Mapping?,
         file: FileHandle, place: TablePlace, runs: Bytes, runMemory: consuming Memory?, runCount: Int
     ) {
         self.id = id
         self.baseIndex = begin.baseIndex
         self.salt = salt
+        self.format = format
         self.begin = begin
         self.endIndex = Atomic(end.endIndex)
         self.readableEnd = Atomic(end.endOffset)
@@ -149,6 +154,13 @@ struct SegmentState: ~Copyable {
     var id: UInt64 { unsafe state.pointee.id }
     @inline(__always) var baseIndex: UInt64 { unsafe state.pointee.baseIndex }
     @inline(__always) var salt: UInt32 { unsafe state.pointee.salt }
+    @inline(__always) var format: FrameFormat { unsafe state.pointee.format }
+
+    /// The frame that begins with `prefix`, or nil if none of this segment does.
+    @inline(__always)
+    func outline(_ prefix: Bytes, at offset: UInt64) -> FrameOutline? {
+        format.outline(prefix, salt: salt, offset: offset, baseIndex: baseIndex)
+    }
     var begin: BeginPayload { unsafe state.pointee.begin }
     @inline(__always) var mapping: Mapping? { unsafe state.pointee.mapping }
     var file: FileHandle { unsafe state.pointee.file }

@@ -14,6 +14,7 @@ struct PreparedSegment: BitwiseCopyable {
 struct SegmentMaker<S: Storage> {
     let storage: S
     let logID: LogID
+    let format: FrameFormat
 
     /// Makes segment `id` with space up to `reservedEnd`, less where that much cannot be had.
     func prepare(_ id: UInt64, reservedEnd: UInt64) throws(LogError) -> PreparedSegment {
@@ -21,8 +22,7 @@ struct SegmentMaker<S: Storage> {
         let file = try storage.open(.segmentInProgress(id), .create)
         do throws(LogError) {
             let block = try Memory(count: Int(SegmentHeader.firstFrame))
-            block.bytes.zero(0, block.bytes.count)
-            SegmentHeader(logID: logID, id: id, salt: salt, created: storage.realtime()).encode(to: block.bytes)
+            SegmentHeader(logID: logID, id: id, salt: salt, created: storage.realtime(), format: format).encode(to: block.bytes)
             var reserved = SegmentHeader.firstFrame
             do throws(LogError) {
                 try storage.reserve(file, from: 0, to: max(reservedEnd, reserved))

@@ -6,6 +6,7 @@
 struct SegmentOpener<S: Storage> {
     let storage: S
     let logID: LogID
+    let format: FrameFormat
     /// Whether reads may lend views of the mapped file.
     let lends: Bool
 
@@ -19,7 +20,7 @@ struct SegmentOpener<S: Storage> {
             throw LogError(.corrupt, "a segment file is missing; put it back", errno: error.errno, file: .segment(id))
         }
         do throws(LogError) {
-            guard let head = try SegmentHead.read(file, id: id, logID: logID, storage: storage).head else {
+            guard let head = try SegmentHead.read(file, id: id, logID: logID, format: format, storage: storage).head else {
                 throw LogError(
                     .corrupt, "the segment's first frame is damaged", file: .segment(id), offset: SegmentHeader.firstFrame)
             }
@@ -52,6 +53,8 @@ struct SegmentOpener<S: Storage> {
     private func openFooter(_ file: FileHandle, _ head: SegmentHead, _ end: SegmentEnd, fileSize: UInt64)
         throws(LogError) -> SegmentRef?
     {
+        // The other formats have none: it could not be read as what the file holds.
+        guard format == .binary else { return nil }
         let frame = try Memory(count: FrameHeader.size + TableDescriptor.size)
         guard try storage.read(file, at: end.endOffset, into: frame.bytes) == frame.bytes.count,
             let (header, _) = FrameHeader.decode(frame.bytes.bytes, salt: head.header.salt, offset: end.endOffset),
@@ -108,7 +111,8 @@ struct SegmentOpener<S: Storage> {
             let runBytes = runs.bytes.bytes
             return try SegmentRef(
                 SegmentState(
-                    id: end.id, salt: head.header.salt, begin: head.begin, end: end, mapping: nil, sideMapping: nil,
+                    id: end.id, salt: head.header.salt, format: head.header.format, begin: head.begin, end: end, mapping: nil,
+                    sideMapping: nil,
                     file: segmentFile, place: .file(descriptor.tableOffset), runs: runBytes, runMemory: runs,
                     runCount: Int(descriptor.runCount)))
         }
@@ -121,7 +125,7 @@ struct SegmentOpener<S: Storage> {
             let runBytes = runs.bytes.bytes
             let segment = try SegmentRef(
                 SegmentState(
-                    id: end.id, salt: head.header.salt, begin: head.begin, end: end, mapping: mapping,
+                    id: end.id, salt: head.header.salt, format: head.header.format, begin: head.begin, end: end, mapping: mapping,
                     sideMapping: sideMapping, file: .none, place: .mapped(blocks), runs: runBytes, runMemory: runs,
                     runCount: Int(descriptor.runCount)))
             storage.close(segmentFile)
@@ -168,7 +172,7 @@ struct SegmentOpener<S: Storage> {
         do throws(LogError) {
             let segment = try SegmentRef(
                 SegmentState(
-                    id: end.id, salt: head.header.salt, begin: head.begin, endIndex: end.endIndex,
+                    id: end.id, salt: head.header.salt, format: head.header.format, begin: head.begin, endIndex: end.endIndex,
                     readableEnd: end.endOffset, mapping: mapping, file: lends ? .none : file, table: table))
             if lends { storage.close(file) }
             return segment

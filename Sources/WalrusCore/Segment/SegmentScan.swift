@@ -32,11 +32,14 @@ struct FramesBehind {
     var claim: UInt64 = 0
     /// One above the last byte that is not zero, or 0.
     var end: UInt64 = 0
+    /// The lowest index of an entry, where the format tells it.
+    var lowestIndex = UInt64.max
 }
 
 struct SegmentScan<S: Storage>: ~Copyable {
     let id: UInt64
     let salt: UInt32
+    let format: FrameFormat
     let begin: BeginPayload
     var window: FrameWindow<S>
     var table: OffsetTable
@@ -47,8 +50,10 @@ struct SegmentScan<S: Storage>: ~Copyable {
     /// Behind the last entry that ends a batch or stands alone.
     private(set) var lastWhole: ScanPoint
     private(set) var isInsideBatch = false
-    /// Watermarks say whole indexes, which mean nothing where the base index is not known.
-    var believesWatermarks = true
+    /// Where it is not, relative indexes mean nothing to formats that tell whole ones, and watermarks nothing to the one that does not.
+    var isBaseKnown = true
+    /// For payloads that do not stand in the file as they are.
+    private var scratch: Memory?
     /// What metadata frames say, as far as it counts at `lastWhole`.
     var ridden = RiddenMetadata(after: .max)
 
@@ -61,12 +66,13 @@ struct SegmentScan<S: Storage>: ~Copyable {
         digest.add(head.beginChecksum)
         id = head.header.id
         salt = head.header.salt
+        format = head.header.format
         begin = head.begin
         self.window = window
         self.table = table
         claim = head.begin.durableIndex
         point = ScanPoint(
-            index: head.begin.baseIndex, offset: SegmentHead.end, digest: digest, run: head.begin.run, runCount: 1,
+            index: head.begin.baseIndex, offset: head.end, digest: digest, run: head.begin.run, runCount: 1,
             highestTime: head.begin.highestTime, highestStamp: head.begin.highestStamp, risingFrom: head.begin.risingFrom)
         lastWhole = point
     }
@@ -75,6 +81,7 @@ struct SegmentScan<S: Storage>: ~Copyable {
     init(_ tail: FollowedTail, _ window: consuming FrameWindow<S>, _ table: consuming OffsetTable) {
         id = tail.segment.id
         salt = tail.segment.salt
+        format = tail.segment.format
         begin = tail.segment.begin
         self.window = window
         self.table = table
@@ -92,7 +99,8 @@ struct SegmentScan<S: Storage>: ~Copyable {
             if let limit, point.offset >= limit {
                 return point.offset == limit ? .atLimit : .badFrame(point.offset)
             }
-            guard let (header, checksum) = try verifiedFrame(at: point.offset) else { return .badFrame(point.offset) }
+            guard let frame = try verifiedFrame(at: point.offset) else { return .badFrame(point.offset) }
+            let header = frame.header
             guard header.isKnown else {
                 throw LogError(
                     .version, "the log has a record that only a newer version of libwalrus knows; use that one",
@@ -102,48 +110,57 @@ struct SegmentScan<S: Storage>: ~Copyable {
             guard UInt64(header.relativeIndex) == point.index &- begin.baseIndex, header.type != FrameType.begin else {
                 return .badFrame(point.offset)
             }
-            try take(header, checksum)
+            try take(frame)
         }
     }
 
-    /// The header of the frame at `offset`, if header and payload verify.
-    fileprivate mutating func verifiedFrame(at offset: UInt64) throws(LogError) -> (FrameHeader, UInt32)? {
-        guard offset &+ UInt64(FrameHeader.size) <= window.fileSize else { return nil }
-        let head = try window.bytes(at: offset, FrameHeader.size)
-        guard let (header, checksum) = FrameHeader.decode(head, salt: salt, offset: offset) else { return nil }
-        let payload = offset &+ UInt64(FrameHeader.size)
-        guard payload &+ UInt64(header.length) <= window.fileSize,
-            try window.checksum(at: payload, Int(header.length)) == header.payloadChecksum
+    /// The frame at `offset`, if it verifies.
+    fileprivate mutating func verifiedFrame(at offset: UInt64) throws(LogError) -> FrameOutline? {
+        guard offset < window.fileSize else { return nil }
+        let prefix = try window.bytes(at: offset, format.outlineSize)
+        guard let frame = format.outline(prefix, salt: salt, offset: offset, baseIndex: isBaseKnown ? begin.baseIndex : nil),
+            offset &+ UInt64(frame.coverTo) <= window.fileSize,
+            try window.checksum(
+                at: offset &+ UInt64(frame.coverFrom), frame.coverTo - frame.coverFrom, from: frame.coverSeed)
+                == frame.coverChecksum
         else { return nil }
-        if header.type == FrameType.metadata {
-            guard let bytes = try metadataPayload(header, at: offset), MetadataRecords.decode(payload: bytes) != nil else {
+        // What a control frame says has to make sense, too.
+        if frame.header.type == FrameType.metadata {
+            guard let payload = try payload(frame, at: offset), MetadataRecords.decode(payload: payload) != nil else {
                 return nil
             }
         }
-        return (header, checksum)
+        return frame
     }
 
-    /// It lies within the file and is smaller than the window, so it is there in one piece.
-    private mutating func metadataPayload(_ header: FrameHeader, at offset: UInt64) throws(LogError) -> Bytes? {
-        let length = Int(header.length)
-        guard length <= MetadataRecords.largestPayload else { return nil }
-        let bytes = try window.bytes(at: offset &+ UInt64(FrameHeader.size), length)
-        return bytes.count == length ? bytes : nil
+    /// The payload of a control frame that verifies, or nil if it is none that a writer writes. It lives until the next call.
+    private mutating func payload(_ frame: FrameOutline, at offset: UInt64) throws(LogError) -> Bytes? {
+        let most = 3 * MetadataRecords.largestPayload
+        guard frame.bodyCount <= most, Int(frame.header.length) <= most else { return nil }
+        if scratch == nil { scratch = try Memory(count: 2 * most) }
+        guard let room = scratch?.bytes else { return nil }
+        let stored = room.slice(0, frame.bodyCount)
+        guard try window.read(at: offset &+ UInt64(frame.bodyAt), into: stored) else { return nil }
+        if frame.coding == .raw { return stored.bytes }
+        let target = room.slice(most, most)
+        guard let length = format.decodeBody(frame, stored.bytes, to: target) else { return nil }
+        return target.bytes.slice(0, length)
     }
 
-    private mutating func take(_ header: FrameHeader, _ checksum: UInt32) throws(LogError) {
-        claim = max(claim, try declaredDurable(header, at: point.offset))
+    private mutating func take(_ frame: FrameOutline) throws(LogError) {
+        let header = frame.header
+        claim = max(claim, try declaredDurable(frame, at: point.offset))
         switch header.type {
         case FrameType.entry:
             table.append(
                 offset: point.offset, highestTime: point.highestTime, digest: point.digest, durableIndex: claim)
             point.index += 1
-            let time = point.run.time(at: header.time)
+            let time = header.time(in: point.run, format)
             point.highestTime = max(point.highestTime, time)
             if !header.hasGivenTime { point.highestStamp = max(point.highestStamp, time) }
             isInsideBatch = header.continues
         case FrameType.run where Int(header.length) == Run.payloadSize:
-            let payload = try window.bytes(at: point.offset &+ UInt64(FrameHeader.size), Run.payloadSize)
+            guard let payload = try payload(frame, at: point.offset) else { break }
             let run = Run(payload: payload, relativeIndex: header.relativeIndex)
             if run.term < point.run.term { point.risingFrom = point.index }
             point.run = run
@@ -152,22 +169,23 @@ struct SegmentScan<S: Storage>: ~Copyable {
         case FrameType.metadata:
             // It belongs to the batch that follows, and is torn with it.
             if header.continues { isInsideBatch = true }
-            if ridden.isWanted, let payload = try metadataPayload(header, at: point.offset) { try ridden.take(payload) }
+            if ridden.isWanted, let payload = try payload(frame, at: point.offset) { try ridden.take(payload) }
         default: break
         }
-        point.digest.add(checksum)
-        point.offset &+= UInt64(header.frameSize)
+        point.digest.add(frame.checksum)
+        point.offset &+= UInt64(frame.frameSize)
         if !isInsideBatch {
             lastWhole = point
             ridden.keepPending()
         }
     }
 
-    private mutating func declaredDurable(_ header: FrameHeader, at offset: UInt64) throws(LogError) -> UInt64 {
-        let index = begin.baseIndex &+ UInt64(header.relativeIndex)
+    private mutating func declaredDurable(_ frame: FrameOutline, at offset: UInt64) throws(LogError) -> UInt64 {
+        let header = frame.header
+        let index = format == .binary ? begin.baseIndex &+ UInt64(header.relativeIndex) : header.index
         switch header.type {
-        case FrameType.watermark where header.length == 8 && believesWatermarks:
-            return try window.bytes(at: offset &+ UInt64(FrameHeader.size), 8).u64(0)
+        case FrameType.watermark where header.length == 8 && (isBaseKnown || format != .binary):
+            return try payload(frame, at: offset)?.u64(0) ?? 0
         case FrameType.begin, FrameType.seal, FrameType.watermark: return 0
         default:
             let distance = UInt64(header.durableDistance)
@@ -196,19 +214,21 @@ struct SegmentScan<S: Storage>: ~Copyable {
                 break
             }
             // Of this part all places with a whole header are looked at; the rest comes with the next one.
-            let places = part.count < FrameHeader.size ? 1 : (part.count - FrameHeader.size) / 8 + 1
+            let places = part.count < format.outlineSize ? 1 : (part.count - format.outlineSize) / 8 + 1
             if part.isZero {
                 at &+= UInt64(places * 8)
                 continue
             }
             var candidates = 0
             for place in 0..<places {
-                if part.u64(place * 8) == 0 { continue }
+                let word = part.u64(place * 8)
+                if word == 0 { continue }
                 found.end = max(found.end, at &+ UInt64(place * 8) &+ 8)
-                guard part.count - place * 8 >= FrameHeader.size else { break }
-                let head = part.slice(place * 8, FrameHeader.size)
-                if FrameHeader((head.u64(0), head.u64(8), head.u64(16))).isKnown,
-                    FrameHeader.decode(head, salt: salt, offset: at &+ UInt64(place * 8)) != nil
+                guard format.mayBegin(word) else { continue }
+                let prefix = part.slice(place * 8, min(format.outlineSize, part.count - place * 8))
+                if let frame = format.outline(
+                    prefix, salt: salt, offset: at &+ UInt64(place * 8), baseIndex: isBaseKnown ? begin.baseIndex : nil),
+                    frame.header.isKnown
                 {
                     candidates = place + 1
                     break
@@ -217,11 +237,14 @@ struct SegmentScan<S: Storage>: ~Copyable {
             if candidates > 0 {
                 let place = at &+ UInt64((candidates - 1) * 8)
                 at = place &+ 8
-                if let (header, _) = try verifiedFrame(at: place) {
-                    found.claim = max(found.claim, try declaredDurable(header, at: place))
-                    if header.type == FrameType.entry { found.entries += 1 }
-                    found.end = max(found.end, place &+ UInt64(header.frameSize))
-                    at = place &+ UInt64(header.frameSize)
+                if let frame = try verifiedFrame(at: place) {
+                    found.claim = max(found.claim, try declaredDurable(frame, at: place))
+                    if frame.header.type == FrameType.entry {
+                        found.entries += 1
+                        found.lowestIndex = min(found.lowestIndex, frame.header.index)
+                    }
+                    found.end = max(found.end, place &+ UInt64(frame.frameSize))
+                    at = place &+ UInt64(frame.frameSize)
                 }
             } else {
                 at &+= UInt64(places * 8)
@@ -249,7 +272,7 @@ extension SegmentScan where S: Storage {
         var at = (start &+ 7) & ~7
         while let data = window.nextData(from: at) {
             at = max(at, data & ~7)
-            if let (header, _) = try verifiedFrame(at: at), header.type == FrameType.entry,
+            if let header = try verifiedFrame(at: at)?.header, header.type == FrameType.entry,
                 begin.baseIndex &+ UInt64(header.relativeIndex) >= point.index,
                 UInt64(header.relativeIndex) <= window.fileSize / UInt64(FrameHeader.size)
             {

@@ -44,7 +44,8 @@ extension SegmentOpener {
             let (point, whole, isInsideBatch, claim) = (scan.point, scan.lastWhole, scan.isInsideBatch, scan.claim)
             let segment = try SegmentRef(
                 SegmentState(
-                    id: id, salt: head.header.salt, begin: head.begin, endIndex: whole.index, readableEnd: whole.offset,
+                    id: id, salt: head.header.salt, format: head.header.format, begin: head.begin, endIndex: whole.index,
+                    readableEnd: whole.offset,
                     mapping: nil, file: file, table: scan.table))
             var tail = FollowedTail(segment, at: point, claim: claim, capacity: room, isEnded: false)
             tail.lastWhole = whole
@@ -79,16 +80,15 @@ extension SegmentOpener {
         if count == 0 { return segment.begin.highestTime }
         let file = try storage.open(.segment(segment.id), .read)
         defer { storage.close(file) }
-        let head = try Memory(count: FrameHeader.size)
+        let head = try Memory(count: format.outlineSize)
         let start = (count - 1) & ~1023
         var highest = try segment.blockStart(of: start, storage: storage).highestTime
         for relative in start..<count {
             let offset = try segment.offset(of: relative, storage: storage)
             // One that is damaged is reported when it is read.
-            guard try storage.read(file, at: offset, into: head.bytes) == FrameHeader.size,
-                let (header, _) = FrameHeader.decode(head.bytes.bytes, salt: segment.salt, offset: offset)
-            else { continue }
-            highest = max(highest, segment.run(of: relative).time(at: header.time))
+            let got = try storage.read(file, at: offset, into: head.bytes)
+            guard let frame = segment.outline(head.bytes.bytes.slice(0, got), at: offset) else { continue }
+            highest = max(highest, frame.header.time(in: segment.run(of: relative), format))
         }
         return highest
     }
@@ -136,10 +136,12 @@ extension SegmentOpener {
     /// Whether a frame's header stands at `offset`: the cheapest way to learn that there is nothing new.
     private func hasFrame(_ segment: SegmentRef, at offset: UInt64) throws(LogError) -> Bool {
         var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
-        let got = try unsafe withUnsafeMutableBytesOf(&words) { (buffer) throws(LogError) -> (Int, Bool) in
+        return try unsafe withUnsafeMutableBytesOf(&words) { (buffer) throws(LogError) -> Bool in
             let got = try storage.read(segment.file, at: offset, into: buffer)
-            return (got, FrameHeader.decode(buffer.bytes, salt: segment.salt, offset: offset) != nil)
+            guard got >= 8, format != .binary else {
+                return FrameHeader.decode(buffer.bytes.slice(0, got), salt: segment.salt, offset: offset) != nil
+            }
+            return format.mayBegin(buffer.bytes.u64(0))
         }
-        return got.0 == FrameHeader.size && got.1
     }
 }

@@ -12,7 +12,12 @@ struct NewSegment: BitwiseCopyable {
 
 struct TailWriter<S: Storage>: ~Copyable {
     let storage: S
+    private let format: FrameFormat
     private let buffer: Memory
+    /// For payloads of control frames.
+    private let scratch: Memory
+    /// For frames of other formats than binary that do not fit into the buffer; made before they are put.
+    private var large: Memory?
     /// Bytes of entries that may wait in the buffer.
     private let bufferLimit: Int
     /// Where the buffer's first byte goes in the file.
@@ -49,12 +54,16 @@ struct TailWriter<S: Storage>: ~Copyable {
     /// The highest durable index that a frame of this segment declares.
     private var claimed: UInt64 = 0
 
-    init(storage: S, bufferSize: Int, reserveStep: UInt64, nextIndex: UInt64, highestStamp: Int64, lastTerm: UInt64)
-        throws(LogError)
-    {
+    init(
+        storage: S, format: FrameFormat, bufferSize: Int, reserveStep: UInt64, nextIndex: UInt64, highestStamp: Int64,
+        lastTerm: UInt64
+    ) throws(LogError) {
         // The padding of a sync goes through the buffer, too, and may be a little more than a block.
         let buffer = try Memory(count: max(bufferSize, 8192))
+        let scratch = try Memory(count: BeginPayload.size)
         self.storage = storage
+        self.format = format
+        self.scratch = scratch
         self.buffer = buffer
         bufferLimit = bufferSize
         self.reserveStep = reserveStep
@@ -133,8 +142,8 @@ struct TailWriter<S: Storage>: ~Copyable {
         highestTime = segment.begin.highestTime
         risingFrom = segment.begin.risingFrom
         claimed = segment.begin.durableIndex
-        segment.begin.encode(to: buffer.bytes.slice(FrameHeader.size, BeginPayload.size))
-        putHeader(FrameType.begin, segment, BeginPayload.size)
+        segment.begin.encode(to: scratch.bytes)
+        putSmall(FrameType.begin, scratch.bytes.bytes, segment)
     }
 
     /// Makes sure that frames up to `end` find space. Nothing is in the log yet when this throws `.noSpace`.
@@ -178,9 +187,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         for i in 0..<records.count {
             let record = try records.record(i)
             bytes &+= UInt64(record.payload.count)
-            try put(
-                record.payload, term: record.term ?? lastTerm, time: record.time, continues: i &+ 1 < records.count,
-                durableIndex: durableIndex)
+            try put(record, continues: i &+ 1 < records.count, durableIndex: durableIndex)
         }
         return bytes
     }
@@ -188,13 +195,11 @@ struct TailWriter<S: Storage>: ~Copyable {
     /// Goes on counting where another one stopped.
     mutating func count(from other: borrowing TailWriter<S>) { written &+= other.written }
 
-    /// Bytes of control frames that one entry may bring along: a run and a watermark.
-    static var controlSize: Int { FrameHeader.frameSize(Run.payloadSize) + FrameHeader.frameSize(8) }
-
     /// Puts one entry. It is not visible before `publish`.
     @inline(__always)
-    mutating func put(_ payload: Bytes, term: UInt64, time given: Int64?, continues: Bool, durableIndex: UInt64) throws(LogError)
-    {
+    private mutating func put(_ record: Record, continues: Bool, durableIndex: UInt64) throws(LogError) {
+        let given = record.time
+        let term = record.term ?? lastTerm
         let time = given ?? stamp()
         guard let segment else { throw LogError(.internal, "an entry without a segment") }
         if term != run.term || run.distance(of: time) >= FrameHeader.timeRange {
@@ -206,6 +211,23 @@ struct TailWriter<S: Storage>: ~Copyable {
             if durableIndex > claimed || nextIndex & 1023 == 0 { try putWatermark(durableIndex) }
             distance = 0
         }
+        var flags = (continues ? FrameHeader.continuesFlag : 0) | (given == nil ? 0 : FrameHeader.givenTimeFlag)
+        if record.deflated.count > 0 { flags |= 1 << FrameHeader.codecShift }
+        if format == .binary {
+            try putBinary(record, segment, flags, distance: distance, time: time, durableIndex: durableIndex)
+        } else {
+            try putSpelled(record, segment, flags, distance: distance, term: term, time: time, durableIndex: durableIndex)
+        }
+        if time > highestTime { highestTime = time }
+        lastTerm = term
+        nextIndex &+= 1
+    }
+
+    @inline(__always)
+    private mutating func putBinary(
+        _ record: Record, _ segment: SegmentRef, _ flags: UInt8, distance: UInt64, time: Int64, durableIndex: UInt64
+    ) throws(LogError) {
+        let payload = record.deflated.count > 0 ? record.deflated : record.payload
         let size = FrameHeader.frameSize(payload.count)
         if bufferCount &+ size > bufferLimit { try flush() }
         let offset = endOffset
@@ -214,9 +236,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         if !isLarge { buffer.bytes.store64(UInt64(0), bufferCount &+ size &- 8) }
         segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
         var header = FrameHeader(
-            type: FrameType.entry,
-            flags: (continues ? FrameHeader.continuesFlag : 0) | (given == nil ? 0 : FrameHeader.givenTimeFlag),
-            payloadChecksum: 0,
+            type: FrameType.entry, flags: flags, payloadChecksum: 0,
             length: UInt32(truncatingIfNeeded: payload.count), relativeIndex: relativeIndex,
             durableDistance: UInt8(truncatingIfNeeded: distance), time: run.distance(of: time))
         header.payloadChecksum =
@@ -228,10 +248,64 @@ struct TailWriter<S: Storage>: ~Copyable {
         } else {
             bufferCount &+= size
         }
-        if time > highestTime { highestTime = time }
-        lastTerm = term
-        nextIndex &+= 1
     }
+
+    /// The same in a format in which the bytes on disk depend on what they say.
+    @inline(never)
+    private mutating func putSpelled(
+        _ record: Record, _ segment: SegmentRef, _ flags: UInt8, distance: UInt64, term: UInt64, time: Int64, durableIndex: UInt64
+    ) throws(LogError) {
+        var payload = record.payload
+        let size = payload.count
+        // Size and checksum are fields of their own here.
+        if record.deflated.count > 0 {
+            payload = record.deflated.slice(Compression.prefixSize, record.deflated.count - Compression.prefixSize)
+        }
+        let header = FrameHeader(
+            type: FrameType.entry, flags: flags, length: UInt32(truncatingIfNeeded: payload.count), index: nextIndex,
+            term: term, timestamp: time, durableDistance: UInt8(truncatingIfNeeded: distance),
+            size: UInt32(truncatingIfNeeded: size),
+            checksum: record.deflated.count > 0 ? record.deflated.u32(4) : payload.checksum())
+        let measure = format.measure(header, payload)
+        if bufferCount + measure.frameSize > buffer.bytes.count { try flush() }
+        segment.appendOffset(endOffset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
+        try putFrame(header, payload, measure, segment)
+    }
+
+    /// Writes a frame into the buffer, or past it if it is too large for that.
+    private mutating func putFrame(_ header: FrameHeader, _ payload: Bytes, _ measure: FrameMeasure, _ segment: SegmentRef)
+        throws(LogError)
+    {
+        if bufferCount + measure.frameSize <= buffer.bytes.count {
+            digest.add(
+                format.encode(
+                    header, payload, measure, to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
+            bufferCount += measure.frameSize
+            return
+        }
+        try flush()
+        try makeRoom(forFrame: measure.frameSize)
+        guard let target = large?.bytes else { throw LogError(.internal, "a frame without memory") }
+        digest.add(format.encode(header, payload, measure, to: target, at: 0, salt: segment.salt, offset: endOffset))
+        isDirty = true
+        do throws(LogError) {
+            try storage.write(file, at: bufferStart, target.bytes.slice(0, measure.frameSize), .empty)
+        } catch {
+            hasFailed = true
+            throw located(error)
+        }
+        written &+= UInt64(measure.frameSize)
+        bufferStart &+= UInt64(measure.frameSize)
+        segment.publish(readableEnd: bufferStart)
+    }
+
+    /// Sees to memory for a frame of so many bytes before anything of its batch is put.
+    mutating func makeRoom(forFrame size: Int) throws(LogError) {
+        if size > buffer.bytes.count && size > large?.bytes.count ?? 0 { large = try Memory(count: size) }
+    }
+
+    /// Gives back what a frame needed that is seldom so large.
+    mutating func giveRoomBack() { if large != nil { large = nil } }
 
     /// The time now, but never less than a stamp that was given before.
     @inline(__always)
@@ -261,6 +335,10 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     private mutating func putControl(_ type: UInt8, _ payload: Bytes, flags: UInt8 = 0) throws(LogError) {
         guard let segment else { throw LogError(.internal, "a frame without a segment") }
+        if format != .binary {
+            let header = header(type, flags, payload)
+            return try putFrame(header, payload, format.measure(header, payload), segment)
+        }
         let size = FrameHeader.frameSize(payload.count)
         if bufferCount + size > buffer.bytes.count { try flush() }
         if size > buffer.bytes.count {
@@ -268,30 +346,32 @@ struct TailWriter<S: Storage>: ~Copyable {
             digest.add(header.encode(to: buffer.bytes, at: 0, salt: segment.salt, offset: endOffset))
             return try writePast(payload, size)
         }
-        buffer.bytes.copy(payload, to: bufferCount + FrameHeader.size)
-        buffer.bytes.zero(bufferCount + FrameHeader.size + payload.count, size - FrameHeader.size - payload.count)
-        putHeader(type, segment, payload.count, flags: flags)
+        putSmall(type, payload, segment, flags: flags)
     }
 
-    /// Puts the header before a control frame's payload, which stands in the buffer already.
-    private mutating func putHeader(_ type: UInt8, _ segment: SegmentRef, _ length: Int, flags: UInt8 = 0) {
-        let payload = buffer.bytes.bytes.slice(bufferCount + FrameHeader.size, length)
+    /// Puts a control frame for which there is room in the buffer.
+    private mutating func putSmall(_ type: UInt8, _ payload: Bytes, _ segment: SegmentRef, flags: UInt8 = 0) {
         let header = header(type, flags, payload)
-        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
-        bufferCount += FrameHeader.frameSize(length)
+        let measure = format.measure(header, payload)
+        digest.add(
+            format.encode(
+                header, payload, measure, to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
+        bufferCount += measure.frameSize
     }
 
     private func header(_ type: UInt8, _ flags: UInt8, _ payload: Bytes) -> FrameHeader {
-        FrameHeader(
+        var header = FrameHeader(
             type: type, flags: flags, payloadChecksum: payload.checksum(), length: UInt32(payload.count),
             relativeIndex: relativeIndex)
+        header.index = nextIndex
+        return header
     }
 
     @inline(never)
     private mutating func putRun(_ run: Run) throws(LogError) {
-        let payload = try Memory(count: Run.payloadSize)
-        run.encodePayload(to: payload.bytes)
-        try putControl(FrameType.run, payload.bytes.bytes)
+        let payload = scratch.bytes.slice(0, Run.payloadSize)
+        run.encodePayload(to: payload)
+        try putControl(FrameType.run, payload.bytes)
         if run.term < self.run.term { risingFrom = nextIndex }
         self.run = run
         segment?.appendRun(run)
@@ -299,9 +379,9 @@ struct TailWriter<S: Storage>: ~Copyable {
 
     @inline(never)
     private mutating func putWatermark(_ durableIndex: UInt64) throws(LogError) {
-        let payload = try Memory(count: 8)
-        payload.bytes.store64(durableIndex, 0)
-        try putControl(FrameType.watermark, payload.bytes.bytes)
+        let payload = scratch.bytes.slice(0, 8)
+        payload.store64(durableIndex, 0)
+        try putControl(FrameType.watermark, payload.bytes)
         claimed = durableIndex
     }
 
@@ -316,9 +396,12 @@ struct TailWriter<S: Storage>: ~Copyable {
         guard isOpen, bufferCount > 0 || isDirty else { return }
         var gap = (block - endOffset % block) % block
         if gap == 0 { return }
-        if gap < UInt64(FrameHeader.size) { gap += block }
+        if format.paddingLength(filling: Int(gap), index: nextIndex) == nil { gap += block }
+        guard let length = format.paddingLength(filling: Int(gap), index: nextIndex) else {
+            throw LogError(.internal, "there is no padding of this size")
+        }
         try reserve(to: endOffset + gap)
-        let zeros = try Memory(count: Int(gap) - FrameHeader.size)
+        let zeros = try Memory(count: length)
         zeros.bytes.zero(0, zeros.bytes.count)
         try putControl(FrameType.padding, zeros.bytes.bytes)
     }
@@ -369,6 +452,12 @@ struct TailWriter<S: Storage>: ~Copyable {
     func buffered(at offset: UInt64, _ count: Int) -> Bytes? {
         guard offset >= bufferStart, offset &+ UInt64(count) <= endOffset else { return nil }
         return buffer.bytes.bytes.slice(Int(offset - bufferStart), count)
+    }
+
+    /// Bytes that are still in the buffer, at most `count`; none if the file has them.
+    func buffered(at offset: UInt64, atMost count: Int) -> Bytes {
+        guard offset >= bufferStart, offset < endOffset else { return .empty }
+        return buffer.bytes.bytes.slice(Int(offset - bufferStart), min(count, Int(endOffset - offset)))
     }
 
     /// Writes the footer behind the last frame. Where that fails, the table stays what can be made again from the frames.

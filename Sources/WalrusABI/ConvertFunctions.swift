@@ -1,0 +1,53 @@
+// ConvertFunctions.swift - a log copied into another format
+
+import CWalrus
+import WalrusCore
+
+@c @implementation public func walrus_convert(
+    _ sourceDir: UnsafePointer<CChar>?, _ targetDir: UnsafePointer<CChar>?, _ options: OpaquePointer?,
+    _ progress: walrus_progress_fn?, _ ctx: UnsafeMutableRawPointer?
+) -> Int32 {
+    guard let sourceDir = unsafe sourceDir, let targetDir = unsafe targetDir else {
+        return fail(LogError(.invalid, "source_dir or target_dir is NULL"))
+    }
+    if unsafe sourceDir.pointee == 0 || targetDir.pointee == 0 {
+        return fail(LogError(.invalid, "source_dir or target_dir is empty"))
+    }
+    var chosen = unsafe settings(options)
+    chosen.mustBeNew = false
+    // The entries are synced as a whole; what the options say is for who opens the log next.
+    chosen.sync = .buffered
+    chosen.maxSegments = 0
+    chosen.retentionBytes = 0
+    chosen.retentionAge = 0
+    chosen.maxEntrySize = Int(Limits.maxEntrySize.upperBound)
+    var reading = Options()
+    reading.readOnly = true
+    let source: DiskLog
+    do throws(LogError) {
+        if chosen.readOnly { throw LogError(.readOnly, "the target is written; leave read_only out of the options") }
+        source = try unsafe openLog(sourceDir, reading)
+    } catch {
+        return unsafe fail(error, directory: sourceDir)
+    }
+    defer { try? end(source) }
+    do throws(LogError) {
+        let target = try unsafe openLog(targetDir, chosen)
+        let stopped: Int32
+        do throws(LogError) {
+            stopped = try target.copyAll(from: source) { done, total in unsafe progress?(ctx, done, total) ?? 0 }
+        } catch {
+            try? end(target)
+            throw error
+        }
+        try end(target)
+        return stopped
+    } catch {
+        return unsafe fail(error, directory: targetDir)
+    }
+}
+
+private func end(_ log: DiskLog) throws(LogError) {
+    defer { log.storage.end() }
+    try log.close()
+}
