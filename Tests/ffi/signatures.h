@@ -95,6 +95,8 @@ static const signature_t function_signatures[] = {
     {"walrus_segments",           "i32",     "log segment_visit_fn room"},
     {"walrus_stats",              "i32",     "log stats"},
     {"walrus_stats_text",         "i32",     "log chars size size*"},
+
+    {"walrus_convert",            "i32",     "text text options progress_fn room"},
 };
 
 static const signature_t callback_signatures[] = {
@@ -104,6 +106,7 @@ static const signature_t callback_signatures[] = {
     {"walrus_visit_fn",           "i32",     "room entry"},
     {"walrus_meta_visit_fn",      "i32",     "room text data size"},
     {"walrus_segment_visit_fn",   "i32",     "room segment_info"},
+    {"walrus_progress_fn",        "i32",     "room u64 u64"},
 };
 /* clang-format on */
 
