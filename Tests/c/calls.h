@@ -8,7 +8,6 @@
 #ifndef CALLS_H
 #define CALLS_H
 
-#include "coming.h"
 #include "support.h"
 
 #include <pthread.h>
@@ -39,8 +38,6 @@ typedef struct call {
 } call_t;
 
 static inline int32_t wait_at_the_end(call_t *call) {
-    if (!HAS(walrus_cursor_open))
-        return WALRUS_E_UNSUPPORTED;
     walrus_cursor_t *cursor = NULL;
     int32_t result = walrus_cursor_open(call->log, walrus_next_index(call->log), 0, &cursor);
     if (result != WALRUS_OK)

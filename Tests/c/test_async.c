@@ -357,13 +357,10 @@ static void call_everything(void *ctx, uint64_t index, int32_t status) {
     inside->front = walrus_truncate_front(log, 2);
     inside->reset = walrus_reset(log, 100);
     inside->replace = walrus_replace_suffix(log, 1, &record, 1, 0);
-    inside->cursor_wait = WALRUS_E_BUSY;
-    if (HAS(walrus_cursor_open)) {
-        walrus_cursor_t *cursor = NULL;
-        inside->cursor_open = walrus_cursor_open(log, walrus_next_index(log), 0, &cursor);
-        inside->cursor_wait = walrus_cursor_wait(cursor, -1);
-        walrus_cursor_close(cursor);
-    }
+    walrus_cursor_t *cursor = NULL;
+    inside->cursor_open = walrus_cursor_open(log, walrus_next_index(log), 0, &cursor);
+    inside->cursor_wait = walrus_cursor_wait(cursor, -1);
+    walrus_cursor_close(cursor);
     inside->notify = walrus_notify_fd(log, &fd);
     inside->interrupt = walrus_interrupt(log);
     walrus_append_async(log, &large, 0, NULL, NULL, NULL);

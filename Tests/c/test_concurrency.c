@@ -538,7 +538,7 @@ static int start_everybody(run_t *run, random_source_t *chance) {
     for (uint64_t i = 0; i < READERS; i++)
         start_worker(run, workers++, i, read_until_closed, chance);
     for (uint64_t i = 0; i < CURSORS; i++)
-        start_worker(run, workers++, i, HAS(walrus_cursor_open) ? follow_until_closed : read_until_closed, chance);
+        start_worker(run, workers++, i, follow_until_closed, chance);
     for (uint64_t i = 0; i < KEEPERS; i++)
         start_worker(run, workers++, i, keep_until_closed, chance);
     start_worker(run, workers++, 0, cut_until_closed, chance);

@@ -68,7 +68,7 @@ CASE(a_failed_sync_tells_everybody_who_waits_and_poisons_the_log) {
         calls[i] = (call_t){.log = log, .kind = kind, .index = 4, .size = 100, .timeout_ms = -1};
         begin(&calls[i]);
         CHECK_NOTE("call %d", kind);
-        CHECK(still_waits(&calls[i]) || (kind == CALL_CURSOR_WAIT && !HAS(walrus_cursor_wait)));
+        CHECK(still_waits(&calls[i]));
     }
     fail_syncs(1, EIO);
     uint64_t count = count_syncs(), last = walrus_last_index(log);
@@ -76,8 +76,7 @@ CASE(a_failed_sync_tells_everybody_who_waits_and_poisons_the_log) {
     CHECK_CODE(WALRUS_E_IO, result_of(&leader));
     for (int i = 0; i < CROWD; i++) {
         CHECK_NOTE("call %d", calls[i].kind);
-        int32_t result = result_of(&calls[i]);
-        CHECK_CODE(WALRUS_E_POISONED, calls[i].kind == CALL_CURSOR_WAIT && !HAS(walrus_cursor_wait) ? WALRUS_E_POISONED : result);
+        CHECK_CODE(WALRUS_E_POISONED, result_of(&calls[i]));
     }
     CHECK_U64(10, last);
     check_poisoned(log, 3, last);
