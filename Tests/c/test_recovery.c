@@ -494,7 +494,8 @@ CASE(the_report_of_a_torn_tail_tells_what_was_cut_and_where) {
     for (uint64_t i = 1; i <= COUNT; i++) {
         const frame_t *frame = frame_of(&subject, i);
         bool in_batch = i > BATCH_FIRST && i <= BATCH_LAST;
-        for (size_t keep = 1; keep < frame->payload_end - frame->offset; keep += 11) {
+        /* A frame's first bytes may happen to be 0, which is nothing to be cut. */
+        for (size_t keep = 8; keep < frame->payload_end - frame->offset; keep += 11) {
             write_with_loss(&subject, in_memory("log"), CUT, frame->offset + keep);
             walrus_t *log = open_log(in_memory("log"), "");
             walrus_recovery_report_t report = report_of(log);

@@ -241,9 +241,10 @@ static void give_pair(const char *key, const void *value, size_t size) {
     const char *expected = expect(key);
     if (expected == NULL)
         return;
-    char *rest = strdup(expected), *expected_key = strsep(&rest, ",");
+    char *copy = strdup(expected), *rest = copy, *expected_key = strsep(&rest, ",");
     if (rest == NULL || !same_bytes(expected_key, key, strlen(key)) || !same_bytes(rest, value, size))
         MISMATCH("%.60s was expected, and the key \"%.60s\" with %zu bytes came", expected, key, size);
+    free(copy);
 }
 
 /* Whether the code is a success that was expected; a failure, expected or not, is dealt with here. */
@@ -839,12 +840,15 @@ static void op_stats_text(void) {
     walrus_stats_text(log_of_line(), NULL, 0, &size);
     char *text = malloc(size + 1), *rest = text;
     CHECK(text != NULL);
-    if (!done(walrus_stats_text(log_of_line(), text, size, NULL)))
-        return;
-    for (char *row; (row = strsep(&rest, "\n")) != NULL;)
-        if (strncmp(row, name, strlen(name)) == 0 && row[strlen(name)] == ' ')
-            return give_number(parse_number(row + strlen(name) + 1));
-    MISMATCH("the text has no line for %s", name);
+    bool is_found = !done(walrus_stats_text(log_of_line(), text, size, NULL));
+    for (char *row; !is_found && (row = strsep(&rest, "\n")) != NULL;)
+        if (strncmp(row, name, strlen(name)) == 0 && row[strlen(name)] == ' ') {
+            give_number(parse_number(row + strlen(name) + 1));
+            is_found = true;
+        }
+    free(text);
+    if (!is_found)
+        MISMATCH("the text has no line for %s", name);
 }
 
 /* ---- The place ------------------------------------------------------------------------------- */
@@ -956,6 +960,13 @@ static void run_line(void) {
     MISMATCH("there is no operation %s", name);
 }
 
+/* Tokens are taken apart in place, and names outlive their line: never freed, as what is parsed. */
+static char *keep_line(const char *text) {
+    char *copy = strdup(text);
+    CHECK(copy != NULL);
+    return copy;
+}
+
 static void run_scenario(void) {
     char *text = NULL;
     size_t capacity = 0;
@@ -965,10 +976,10 @@ static void run_scenario(void) {
     while (getline(&text, &capacity, file) >= 0) {
         line.number++;
         CHECK_NOTE("%s:%d", line.file, line.number);
-        char *copy = strdup(text); /* tokens are taken apart in place, and names outlive the line */
-        if (split(copy))
+        if (split(keep_line(text)))
             run_line();
     }
+    free(text);
     fclose(file);
     for (int i = 0; i < NAMED_MAX; i++)
         if (cursors[i].pointer != NULL)

@@ -243,6 +243,7 @@ CASE(the_golden_log_is_searched_rightly) {
         check_term(&history, log, history.model.entries[i].term);
     check_term(&history, log, 987654321);
     CHECK_OK(walrus_close(log));
+    model_free(&history.model);
 }
 
 CASE(searches_refuse_what_they_cannot_answer) {

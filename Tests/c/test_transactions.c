@@ -588,6 +588,7 @@ CASE(ten_thousand_open_transactions_are_no_burden) {
     CHECK_U64(0, walrus_txn_count(log));
     CHECK_U64(MANY / 2, walrus_last_index(log));
     CHECK_OK(walrus_close(log));
+    free(txns);
 }
 
 /* ---- Interrupted commits -------------------------------------------------------------------- */
@@ -727,7 +728,7 @@ CASE(a_kill_leaves_whole_transactions_and_every_acknowledged_one) {
     }
     printf("      %" PRIu64 " kills, %" PRIu64 " commits acknowledged, %" PRIu64 " more that were in flight\n", rounds,
            commits, extra);
-    CHECK(commits >= 10); /* few on a busy machine */
+    CHECK(CHECK_IS_SANITIZED || commits >= 10); /* few on a busy machine */
 }
 
 /* Catches: a part of a transaction that recovery takes for the whole, wherever the file ends. */

@@ -94,6 +94,7 @@ class PackedTests(LogTest):
         with self.assertRaises(walrus.NotFoundError):
             log.read_packed(101)
 
+    @unittest.skipIf("WALRUS_PRELOAD" in os.environ, "a sanitizer makes everything slow")
     def test_it_is_fast(self):
         """Not a benchmark: catches a lane that makes an object for each entry, which costs ten times as much."""
         log = self.open(sync="none", preallocate=False)
