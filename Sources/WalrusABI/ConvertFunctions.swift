@@ -26,13 +26,13 @@ import WalrusCore
     let source: DiskLog
     do throws(LogError) {
         if chosen.readOnly { throw LogError(.readOnly, "the target is written; leave read_only out of the options") }
-        source = try unsafe openLog(sourceDir, reading)
+        source = try unsafe DiskLog.open(path: sourceDir, reading)
     } catch {
         return unsafe fail(error, directory: sourceDir)
     }
     defer { try? end(source) }
     do throws(LogError) {
-        let target = try unsafe openLog(targetDir, chosen)
+        let target = try unsafe DiskLog.open(path: targetDir, chosen)
         let stopped: Int32
         do throws(LogError) {
             stopped = try target.copyAll(from: source) { done, total in unsafe progress?(ctx, done, total) ?? 0 }

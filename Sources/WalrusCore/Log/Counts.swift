@@ -41,6 +41,10 @@ public struct Counts: Sendable {
     public var segmentCacheMisses: UInt64 = 0
     public var transactions = TransactionCounts()
     public var metadataUpdates: UInt64 = 0
+    // Of the open
+    public var recoveryTime: UInt64 = 0
+    public var recoveryBytesCut: UInt64 = 0
+    public var recoveryEntriesCut: UInt64 = 0
 }
 
 extension Log {
@@ -67,6 +71,9 @@ extension Log {
         counts.sync = statistics.syncCounts
         (counts.segmentCacheHits, counts.segmentCacheMisses) = segments.cacheCounts
         counts.transactions = try transactions.withLock { $0.counts }
+        counts.recoveryTime = UInt64(max(0, recoveryReport.duration))
+        counts.recoveryBytesCut = recoveryReport.bytesCut
+        counts.recoveryEntriesCut = recoveryReport.entriesCut
         return counts
     }
 }

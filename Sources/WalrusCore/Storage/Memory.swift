@@ -7,9 +7,9 @@ import CWalrusPlatform
 
 /// A block of memory with one owner.
 @safe public struct Memory: ~Copyable, @unchecked Sendable {
-    let bytes: MutableBytes
+    public let bytes: MutableBytes
 
-    init(count: Int) throws(LogError) {
+    public init(count: Int) throws(LogError) {
         guard let base = unsafe malloc(count > 0 ? count : 1) else {
             throw LogError(.noMemory, "there is not enough memory for a buffer")
         }
