@@ -21,7 +21,8 @@ let exports: [LinkerSetting] = [
 
 let package = Package(
     name: "libwalrus",
-    products: [.library(name: "walrus", type: .dynamic, targets: ["WalrusABI"])],
+    products: [.library(name: "walrus", type: .dynamic, targets: ["WalrusABI"])]
+        + (embedded ? [] : [.library(name: "Walrus", targets: ["Walrus"])]),
     targets: [
         .systemLibrary(name: "CWalrus", path: "include"),
         .target(
@@ -37,6 +38,12 @@ let package = Package(
         + (embedded
             ? []
             : [
+                // The same engine for Swift programs, which have a runtime. Lifetimes: for spans over an entry's bytes.
+                .target(
+                    name: "Walrus", dependencies: ["WalrusCore"],
+                    swiftSettings: settings + [.enableExperimentalFeature("Lifetimes")]),
+                .testTarget(
+                    name: "WalrusTests", dependencies: ["Walrus"], swiftSettings: [.swiftLanguageMode(.v6)]),
                 .target(
                     name: "WalrusSimulation", dependencies: ["WalrusCore", "CWalrusPlatform"],
                     path: "Tests/WalrusSimulation",
