@@ -388,6 +388,37 @@ fn waits_answer_when_the_time_is_over_and_when_they_are_interrupted() {
 }
 
 #[test]
+fn an_interrupted_append_says_where_it_is() {
+    let place = Temporary::new("canceled");
+    let log = Options::new().open(place.join("log")).unwrap();
+    let (told, tells) = mpsc::channel();
+    let found = thread::scope(|scope| {
+        // Whoever waits for another thread's sync is interrupted; the one that syncs finishes.
+        for _ in 0..4 {
+            let (told, log) = (told.clone(), &log);
+            scope.spawn(move || loop {
+                match log.append("interrupted") {
+                    Ok(_) => continue,
+                    Err(error) => return drop(told.send(error)),
+                }
+            });
+        }
+        becomes(|| {
+            log.interrupt().unwrap();
+            tells.try_recv().is_ok_and(|error: Error| {
+                assert_eq!(error.code(), Code::Canceled);
+                let indexes = error.appended().expect("it is in the log");
+                assert_eq!(indexes.end - indexes.start, 1);
+                assert_eq!(log.get(indexes.start).unwrap().data(), b"interrupted");
+                log.shutdown().unwrap();
+                true
+            })
+        })
+    });
+    assert!(found, "no append was ever interrupted");
+}
+
+#[test]
 fn the_notifier_belongs_to_the_log() {
     let place = Temporary::new("notify");
     let log = fast().open(place.join("log")).unwrap();
