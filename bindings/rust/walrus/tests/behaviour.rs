@@ -403,17 +403,18 @@ fn an_interrupted_append_says_where_it_is() {
                 }
             });
         }
-        becomes(|| {
+        let found = becomes(|| {
             log.interrupt().unwrap();
             tells.try_recv().is_ok_and(|error: Error| {
                 assert_eq!(error.code(), Code::Canceled);
                 let indexes = error.appended().expect("it is in the log");
                 assert_eq!(indexes.end - indexes.start, 1);
                 assert_eq!(log.get(indexes.start).unwrap().data(), b"interrupted");
-                log.shutdown().unwrap();
                 true
             })
-        })
+        });
+        log.shutdown().unwrap(); // ends the others
+        found
     });
     assert!(found, "no append was ever interrupted");
 }
