@@ -21,6 +21,7 @@ demo: all
 	scripts/demo
 
 test: all
+	scripts/setup --tests
 	scripts/test
 
 wheel: all

@@ -1,0 +1,3 @@
+module libwalrus/walrus
+
+go 1.19
