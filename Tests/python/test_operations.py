@@ -304,3 +304,19 @@ class StructureTests(LogTest):
         self.assertGreaterEqual(counts.sync_ns, counts.sync_ns_max)
         text = log.stats_text()
         self.assertIn("\nwalrus_appends_total 3\n", text)
+
+
+class ConvertTests(LogTest):
+    def test_a_copy_in_another_format_can_be_stopped_and_goes_on(self):
+        source, target = os.path.join(self.directory, "source"), os.path.join(self.directory, "target")
+        with walrus.open(source, sync="none") as log:
+            log.append_batch([b"entry %d" % i for i in range(5000)])
+            log.meta["key"] = b"value"
+        self.assertFalse(walrus.convert(source, target, progress=lambda done, total: done < total, format="json"))
+        with self.assertRaises(ZeroDivisionError):
+            walrus.convert(source, target, progress=lambda done, total: 1 // 0, format="json")
+        self.assertTrue(walrus.convert(source, target, format="json"))
+        with walrus.open(target, format="json") as copied:
+            self.assertEqual((len(copied), copied[5000], copied.meta["key"]), (5000, b"entry 4999", b"value"))
+        with self.assertRaises(walrus.FormatError):
+            walrus.open(target, format="proto")

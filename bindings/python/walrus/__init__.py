@@ -60,7 +60,7 @@ from ._errors import (
     VersionError,
 )
 from ._ffi import ABI_VERSION
-from ._library import abi_version, crc32, destroy, strerror, version, version_number
+from ._library import abi_version, convert, crc32, destroy, strerror, version, version_number
 from ._log import Log, open
 from ._meta import Metadata
 from ._options import LogLevel, Option, options
@@ -119,6 +119,7 @@ __all__ = [
     "VersionError",
     "abi_version",
     "crc32",
+    "convert",
     "destroy",
     "open",
     "options",

@@ -133,6 +133,7 @@ Visit = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(CEntry))
 Done = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_int32)
 MetaVisit = ctypes.CFUNCTYPE(c_int32, c_void_p, c_char_p, c_void_p, c_size_t)
 SegmentVisit = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(CSegmentInfo))
+Progress = ctypes.CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64)
 
 # Every function of walrus.h: result, then arguments.
 PROTOTYPES: Dict[str, Tuple[Any, ...]] = {
@@ -212,6 +213,7 @@ PROTOTYPES: Dict[str, Tuple[Any, ...]] = {
     "walrus_segments": (c_int32, c_void_p, SegmentVisit, c_void_p),
     "walrus_stats": (c_int32, c_void_p, POINTER(CStats)),
     "walrus_stats_text": (c_int32, c_void_p, c_void_p, c_size_t, POINTER(c_size_t)),
+    "walrus_convert": (c_int32, c_char_p, c_char_p, c_void_p, Progress, c_void_p),
 }
 
 # ---- The library

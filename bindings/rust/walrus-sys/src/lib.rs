@@ -207,6 +207,7 @@ pub type walrus_done_fn = Option<unsafe extern "C" fn(*mut c_void, u64, i32)>;
 pub type walrus_visit_fn = Option<unsafe extern "C" fn(*mut c_void, *const walrus_entry_t) -> i32>;
 pub type walrus_meta_visit_fn = Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_void, usize) -> i32>;
 pub type walrus_segment_visit_fn = Option<unsafe extern "C" fn(*mut c_void, *const walrus_segment_info_t) -> i32>;
+pub type walrus_progress_fn = Option<unsafe extern "C" fn(*mut c_void, u64, u64) -> i32>;
 
 // ---- Functions
 
@@ -344,4 +345,11 @@ extern "C" {
     pub fn walrus_segments(log: *mut walrus_t, visit: walrus_segment_visit_fn, ctx: *mut c_void) -> i32;
     pub fn walrus_stats(log: *mut walrus_t, stats: *mut walrus_stats_t) -> i32;
     pub fn walrus_stats_text(log: *mut walrus_t, buffer: *mut c_char, capacity: usize, size: *mut usize) -> i32;
+    pub fn walrus_convert(
+        source_dir: *const c_char,
+        target_dir: *const c_char,
+        options: *const walrus_options_t,
+        progress: walrus_progress_fn,
+        ctx: *mut c_void,
+    ) -> i32;
 }

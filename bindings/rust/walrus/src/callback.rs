@@ -106,6 +106,28 @@ where
     walk(visit, |ctx| unsafe { sys::walrus_meta_each(log, Some(visit_meta::<F, B>), ctx) })
 }
 
+pub(crate) fn convert<F, B>(
+    source: &CStr,
+    target: &CStr,
+    options: *const sys::walrus_options_t,
+    progress: F,
+) -> Result<Option<B>>
+where
+    F: FnMut(u64, u64) -> ControlFlow<B>,
+{
+    unsafe extern "C" fn tell<F, B>(ctx: *mut c_void, done: u64, total: u64) -> i32
+    where
+        F: FnMut(u64, u64) -> ControlFlow<B>,
+    {
+        // Safety: as above.
+        let walk = unsafe { &mut *ctx.cast::<Walk<F, B>>() };
+        walk.step(|progress| progress(done, total))
+    }
+    walk(progress, |ctx| unsafe {
+        sys::walrus_convert(source.as_ptr(), target.as_ptr(), options, Some(tell::<F, B>), ctx)
+    })
+}
+
 pub(crate) fn each_segment<F, B>(log: *mut sys::walrus_t, visit: F) -> Result<Option<B>>
 where
     F: FnMut(Segment) -> ControlFlow<B>,

@@ -6,6 +6,7 @@ use crate::log::Log;
 use std::ffi::CString;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -215,6 +216,24 @@ impl Options {
         let logger = self.logger.as_ref().map(|(_, logger)| Box::new(Arc::clone(logger)));
         let raw = self.raw(logger.as_deref())?;
         Log::open_with(directory.as_ref(), raw.0.as_ptr(), logger)
+    }
+
+    /// Copies the log in `source` into one in `target`, in the format and with the compression that these options say.
+    ///
+    /// Indexes, terms, timestamps and metadata stay as they are, and everything is read back and compared. `progress` is told how
+    /// many of how many entries are done; what it breaks with is returned, and the copy goes on there when it is called again.
+    ///
+    /// Errors: those of opening either log, `Exists` (the target holds something else), `Invalid` (they are the same log).
+    pub fn convert<B>(
+        &self,
+        source: impl AsRef<Path>,
+        target: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<B>,
+    ) -> Result<Option<B>> {
+        let source = c_string(source.as_ref().as_os_str().as_bytes(), "the source's path")?;
+        let target = c_string(target.as_ref().as_os_str().as_bytes(), "the target's path")?;
+        let raw = self.raw(None)?;
+        callback::convert(&source, &target, raw.0.as_ptr(), progress)
     }
 
     fn with(mut self, key: impl AsRef<[u8]>, value: Value) -> Self {

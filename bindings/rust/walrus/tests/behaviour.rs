@@ -621,3 +621,33 @@ fn an_error_tells_all_that_is_known() {
     assert_eq!(Code::from_raw(-12345), Code::Unknown(-12345));
     assert!(!Code::Unknown(-12345).description().is_empty());
 }
+
+// ---- Formats
+
+#[test]
+fn a_copy_in_another_format_can_be_stopped_goes_on_and_carries_panics() {
+    let place = Temporary::new("convert");
+    let (source, target) = (place.join("source"), place.join("target"));
+    let log = fast().open(&source).unwrap();
+    for i in 0..5000 {
+        log.append(format!("entry {i}")).unwrap();
+    }
+    log.close().unwrap();
+    let json = Options::new().set("format", "json");
+    assert_eq!(json.convert(&source, &target, |done, _| Break(done)).unwrap(), Some(4096));
+    let panicked =
+        catch_unwind(AssertUnwindSafe(|| json.convert(&source, &target, |_, _| -> ControlFlow<()> { panic!("no") })));
+    assert!(panicked.is_err());
+    let mut seen = 0;
+    let stopped = json.convert(&source, &target, |done, total| {
+        assert!(done <= total);
+        seen += 1;
+        Continue::<()>(())
+    });
+    assert_eq!((stopped.unwrap(), seen), (None, 0), "the panic came when all was copied");
+    let copy = json.open(&target).unwrap();
+    assert_eq!((copy.first_index(), copy.last_index()), (1, 5000));
+    assert_eq!(&*copy.get(5000).unwrap(), b"entry 4999");
+    let error = Options::new().set("format", "proto").open(&target).map(drop).unwrap_err();
+    assert!(matches!(error.code(), Code::Format | Code::Locked), "{error}");
+}
