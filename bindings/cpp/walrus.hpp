@@ -825,7 +825,7 @@ private:
 
 enum class txn_state : std::int32_t { open = WALRUS_TXN_OPEN, expired = WALRUS_TXN_EXPIRED, committed = WALRUS_TXN_COMMITTED };
 
-// Entries staged for one atomic append. Its destructor rolls back what was not committed.
+// Entries staged for one atomic append. Its destructor rolls back what was not committed, and must not run inside the log's logger.
 class transaction {
 public:
     transaction() noexcept = default;
@@ -850,7 +850,7 @@ public:
             handle_ = nullptr;
         return detail::appended(code, first, count);
     }
-    // BUSY, inside a logger, leaves it as it is.
+    // BUSY leaves it as it is.
     result<void> try_rollback() noexcept {
         const std::int32_t code = walrus_txn_rollback(handle_);
         if (code != WALRUS_E_BUSY)
@@ -956,14 +956,11 @@ public:
     // INVALID also if the sizes do not add up to the bytes.
     result<indexes> try_append_packed(bytes data, const std::uint32_t *sizes, std::size_t count, std::uint64_t term = 0,
                                       durability flags = durability::as_opened) noexcept {
-        std::size_t total = 0;
-        for (std::size_t i = 0; i < count; i++)
-            if (sizes == nullptr || sizes[i] > data.size() - total)
-                return failure(errc::invalid);
-            else
-                total += sizes[i];
+        std::uint64_t total = 0;
+        for (std::size_t i = 0; sizes != nullptr && i < count; i++)
+            total += sizes[i];
         if (total != data.size())
-            return failure(errc::invalid);
+            return failure(errc::invalid); // the library would read beyond the bytes
         std::uint64_t first = 0;
         const std::int32_t code =
             walrus_append_packed(handle_, data.data(), sizes, count, term, static_cast<std::uint32_t>(flags), &first);

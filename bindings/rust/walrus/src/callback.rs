@@ -11,24 +11,35 @@ use std::ffi::{c_char, c_void, CStr};
 use std::ops::ControlFlow;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::Arc;
+use std::thread::LocalKey;
 use std::{mem, thread};
 use walrus_sys as sys;
 
 thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static CALLBACKS: Cell<usize> = const { Cell::new(0) };
+    static LOGGERS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Whether this thread runs a logger or a completion, of whatever log: closures that something may wait for.
 pub(crate) fn is_inside_callback() -> bool {
-    DEPTH.try_with(Cell::get).unwrap_or(0) > 0
+    CALLBACKS.try_with(Cell::get).unwrap_or(0) > 0
+}
+
+/// Whether it runs a logger, and the library perhaps holds a lock.
+pub(crate) fn is_inside_logger() -> bool {
+    LOGGERS.try_with(Cell::get).unwrap_or(0) > 0
+}
+
+fn counted<T>(depth: &'static LocalKey<Cell<usize>>, body: impl FnOnce() -> T) -> T {
+    let _ = depth.try_with(|depth| depth.set(depth.get() + 1));
+    let result = body();
+    let _ = depth.try_with(|depth| depth.set(depth.get() - 1));
+    result
 }
 
 /// Runs a logger or a completion, and keeps its panic.
 fn run<T>(body: impl FnOnce() -> T) -> thread::Result<T> {
-    let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
-    let result = catch_unwind(AssertUnwindSafe(body));
-    let _ = DEPTH.try_with(|depth| depth.set(depth.get() - 1));
-    result
+    counted(&CALLBACKS, || catch_unwind(AssertUnwindSafe(body)))
 }
 
 /// Ends a panic that nobody is there to take. Its payload may panic, too, when it is dropped.
@@ -202,7 +213,7 @@ pub(crate) type LoggerFn = Arc<dyn Fn(Level, &str) + Send + Sync>;
 pub(crate) unsafe extern "C" fn logged(ctx: *mut c_void, level: i32, message: *const c_char) {
     // Safety: the log's owner keeps it until walrus_close has returned; the message lives during the call.
     let (logger, message) = unsafe { (&*ctx.cast::<LoggerFn>(), CStr::from_ptr(message)) };
-    if let Err(payload) = run(|| logger(Level::from_raw(level), &message.to_string_lossy())) {
+    if let Err(payload) = counted(&LOGGERS, || run(|| logger(Level::from_raw(level), &message.to_string_lossy()))) {
         swallow(payload);
     }
 }

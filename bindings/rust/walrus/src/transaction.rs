@@ -1,5 +1,6 @@
 //! Entries staged in memory and appended as one batch.
 
+use crate::callback::is_inside_logger;
 use crate::error::{check, Code, Error, Result};
 use crate::log::{appended, milliseconds, Log};
 use crate::record::{Durability, Record};
@@ -131,20 +132,21 @@ impl Transaction {
             .ok_or_else(|| Error::new(Code::TxnState, "the transaction was committed already; begin another one"))
     }
 
-    /// Allowed also after the close of its log, and beside it. Inside a logger it is not, and then comes later.
+    /// Allowed also after the close of its log, and beside it. Inside a logger it is not, and comes later.
     fn roll_back(&mut self) -> Result<()> {
         let Some(txn) = self.txn.take() else { return Ok(()) };
-        let code = unsafe { sys::walrus_txn_rollback(txn.0.as_ptr()) };
-        let result = check(code);
-        if code == sys::WALRUS_E_BUSY {
-            let shared = Arc::clone(&self.shared);
-            do_elsewhere(move || {
-                let txn = txn; // the whole handle moves
-                unsafe { sys::walrus_txn_rollback(txn.0.as_ptr()) };
-                drop(shared);
-            });
+        if is_inside_logger() {
+            do_elsewhere(move || drop(txn.roll_back()));
+            return Ok(());
         }
-        result
+        txn.roll_back()
+    }
+}
+
+impl Handle {
+    fn roll_back(self) -> Result<()> {
+        // Safety: it is freed once, whatever the answer: BUSY would say that a commit is under way, which borrows the transaction.
+        check(unsafe { sys::walrus_txn_rollback(self.0.as_ptr()) })
     }
 }
 
