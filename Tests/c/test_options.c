@@ -146,6 +146,31 @@ static const row_t rows[] = {
      .bad = {"", "0", "16777217", "-1", "1s"},
      GOOD(1, 1000, 16777216),
      BAD(0, 16777217, UINT64_MAX)},
+    {.key = "format",
+     .default_text = "binary",
+     .kind = NAME,
+     .good = {"binary", "json", "proto"},
+     .bad = {"", "JSON", "bin", "protobuf", "0", "true", "binary "},
+     BAD(0, 1, 2, UINT64_MAX)},
+    {.key = "compression",
+     .default_text = "none",
+     .kind = NAME,
+     .good = {"none", "zlib"},
+     .bad = {"", "zstd", "gzip", "true", "1", "zlib,9"},
+     BAD(0, 1, UINT64_MAX)},
+    {.key = "compression_level",
+     .default_text = "-1",
+     .kind = NAME,
+     .good = {"-1", "0", "1", "9"},
+     .bad = {"", "10", "-2", "best", "5KiB", "1.5", "00x"},
+     BAD(10, UINT64_MAX)},
+    {.key = "compression_min_size",
+     .default_text = "256",
+     .kind = SIZE,
+     .good = {"0", "1", "256", "4KiB", "1GiB"},
+     .bad = {"", "-1", "2GiB", "1073741825", "small"},
+     GOOD(0, 1, GIB),
+     BAD(GIB + 1, UINT64_MAX)},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -303,8 +328,7 @@ CASE(an_unknown_key_is_refused_by_name) {
 /* Catches: an option of a later version that is taken and does nothing. */
 CASE(options_that_a_later_version_has_are_unsupported) {
     CHECK_KEEP_GOING();
-    static const char *const later[][2] = {{"format", "json"},       {"format", "proto"},       {"compression", "zlib"},
-                                           {"write_mode", "mapped"}, {"recycle_segments", "1"}};
+    static const char *const later[][2] = {{"write_mode", "mapped"}, {"recycle_segments", "1"}};
     walrus_options_t *options = walrus_options_new();
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         CHECK_NOTE("%s=%s", later[i][0], later[i][1]);

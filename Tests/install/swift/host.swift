@@ -15,7 +15,10 @@ func check(_ condition: Bool, _ what: String) {
 }
 
 final class Counted<Value> {
-    nonisolated(unsafe) static var alive: Int { get { Alive.count } set { Alive.count = newValue } }
+    nonisolated(unsafe) static var alive: Int {
+        get { Alive.count }
+        set { Alive.count = newValue }
+    }
     let value: Value
     init(_ value: Value) {
         self.value = value
