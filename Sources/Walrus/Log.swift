@@ -24,8 +24,6 @@ public final class Log: Sendable {
     ///   `.readOnly`. An existing log is as it was then.
     public init(_ directory: String, _ options: Options = Options()) throws(WalrusError) {
         var chosen = try options.checked()
-        if directory.isEmpty { throw WalrusError(.invalid, "the directory's name is empty") }
-        if directory.utf8.contains(0) { throw WalrusError(.invalid, "the directory's name has a NUL in it") }
         let logger = options.logger.map { LoggerBox($0) }
         if let logger { chosen.diagnostics = logger.diagnostics }
         self.directory = directory
@@ -37,13 +35,14 @@ public final class Log: Sendable {
     ///
     /// - Throws: `.noLog`, `.notALog`, `.locked` while it is open, `.io`.
     public static func destroy(_ directory: String) throws(WalrusError) {
-        if directory.utf8.contains(0) { throw WalrusError(.invalid, "the directory's name has a NUL in it") }
         try unsafe onPath(directory) { (path) throws(LogError) in try unsafe DiskLog.destroy(path: path) }
     }
 
-    private static func onPath<Result>(
+    static func onPath<Result>(
         _ directory: String, _ body: (UnsafePointer<CChar>) throws(LogError) -> Result
     ) throws(WalrusError) -> Result {
+        if directory.isEmpty { throw WalrusError(.invalid, "the directory's name is empty") }
+        if directory.utf8.contains(0) { throw WalrusError(.invalid, "the directory's name has a NUL in it") }
         do throws(LogError) {
             return try unsafe directory.utf8CString.withUnsafeBufferPointer { (path) throws(LogError) in
                 guard let path = path.baseAddress else { throw LogError(.internal, "the path has no end") }

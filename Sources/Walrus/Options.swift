@@ -13,6 +13,17 @@ public struct Options: Sendable {
         case salvage
     }
 
+    /// What segment files hold.
+    public enum Format: Sendable {
+        case binary
+        /// One JSON object a line, readable with jq.
+        case json
+        /// Length-delimited messages of walrus.proto.
+        case proto
+    }
+
+    public enum Compression: Sendable { case none, zlib }
+
     /// What an append has done when it returns.
     public enum Sync: Sendable {
         /// The entry is on stable storage.
@@ -63,6 +74,14 @@ public struct Options: Sendable {
     public var retentionBytes: UInt64 = 0
     /// Retention: drops segments without an entry younger than this, up to 2^60; 0: no limit.
     public var retentionAgeMilliseconds: UInt64 = 0
+    /// A log keeps the format that it was created with; with another one, `.format` is thrown. nil: any log is opened, and a new one is binary.
+    public var format: Format? = nil
+    /// Compresses payloads from `compressionMinSize` up, where that makes them smaller. May change from open to open.
+    public var compression = Compression.none
+    /// 0 to 9; nil: zlib's own choice.
+    public var compressionLevel: UInt64? = nil
+    /// Up to 1 GiB.
+    public var compressionMinSize: UInt64 = 256
     /// How long a transaction may stay open where its begin does not say otherwise, 1 to 2^60.
     public var transactionTimeoutMilliseconds: UInt64 = 30_000
     /// 1 to 16777216 entries in one transaction.
@@ -88,6 +107,8 @@ public struct Options: Sendable {
         try check("retention_age_ms", retentionAgeMilliseconds, Limits.retention)
         try check("txn_timeout_ms", transactionTimeoutMilliseconds, Limits.transactionTimeout)
         try check("txn_max_entries", transactionMaxEntries, Limits.transactionMaxEntries)
+        if let compressionLevel { try check("compression_level", compressionLevel, 0...9) }
+        try check("compression_min_size", compressionMinSize, Limits.compressionMinSize)
         guard syncPadding == 0 || syncPadding == 4096 else { throw refusal("sync_padding", "\(syncPadding)", "0 or 4096") }
         guard fileMode <= 0o777, fileMode & 0o600 == 0o600 else {
             throw refusal(
@@ -135,6 +156,15 @@ public struct Options: Sendable {
         options.maxSegments = maxSegments
         options.retentionBytes = retentionBytes
         options.retentionAge = retentionAgeMilliseconds
+        switch format {
+        case .binary: options.format = .binary
+        case .json: options.format = .json
+        case .proto: options.format = .proto
+        case nil: options.format = nil
+        }
+        options.compression = compression == .zlib ? .zlib : .none
+        options.compressionLevel = compressionLevel.map { Int32($0) } ?? -1
+        options.compressionMinSize = Int(compressionMinSize)
         options.transactionTimeout = transactionTimeoutMilliseconds
         options.transactionMaxEntries = transactionMaxEntries
         return options

@@ -13,20 +13,11 @@ import WalrusCore
     if unsafe sourceDir.pointee == 0 || targetDir.pointee == 0 {
         return fail(LogError(.invalid, "source_dir or target_dir is empty"))
     }
-    var chosen = unsafe settings(options)
-    chosen.mustBeNew = false
-    // The entries are synced as a whole; what the options say is for who opens the log next.
-    chosen.sync = .buffered
-    chosen.maxSegments = 0
-    chosen.retentionBytes = 0
-    chosen.retentionAge = 0
-    chosen.maxEntrySize = Int(Limits.maxEntrySize.upperBound)
-    var reading = Options()
-    reading.readOnly = true
+    let chosen: Options
     let source: DiskLog
     do throws(LogError) {
-        if chosen.readOnly { throw LogError(.readOnly, "the target is written; leave read_only out of the options") }
-        source = try unsafe DiskLog.open(path: sourceDir, reading)
+        chosen = try unsafe settings(options).forTarget()
+        source = try unsafe DiskLog.open(path: sourceDir, .forSource)
     } catch {
         return unsafe fail(error, directory: sourceDir)
     }

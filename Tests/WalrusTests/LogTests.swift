@@ -109,6 +109,8 @@ private final class Place {
         refused("retention_age_ms") { $0.retentionAgeMilliseconds = .max }
         refused("txn_timeout_ms") { $0.transactionTimeoutMilliseconds = 0 }
         refused("txn_max_entries") { $0.transactionMaxEntries = 0 }
+        refused("compression_level") { $0.compressionLevel = 10 }
+        refused("compression_min_size") { $0.compressionMinSize = .max }
         refused("sync_padding") { $0.syncPadding = 512 }
         refused("file_mode") { $0.fileMode = 0o444 }
         #expect(!FileManager.default.fileExists(atPath: place.log))
@@ -289,6 +291,35 @@ private final class Place {
         #expect(try log.statistics().transactionsRolledBack == 2)
         let refused = #expect(throws: WalrusError.self) { _ = try log.transaction(timeout: .zero) }
         #expect(refused?.code == .invalid)
+    }
+
+    /// Catches: formats and codecs that do not reach the engine, and a conversion that stops, loses or changes something.
+    @Test func aLogIsConverted() throws {
+        let texts = (0..<100).map { "{\"entry\": \($0), \"padding\": \"" + String(repeating: "x", count: 500) + "\"}" }
+        let log = try open()
+        try log.append(contentsOf: texts.map { Record($0, term: 7) })
+        try log.metadata.set("vote", [1])
+        try log.close()
+        for (format, compression) in [(Options.Format.json, Options.Compression.none), (.proto, .zlib)] {
+            let target = "\(place.log)-\(format)"
+            var options = Options()
+            options.format = format
+            options.compression = compression
+            options.compressionLevel = 9
+            #expect(try !Log.convert(from: place.log, to: target, options) { _, _ in false })
+            #expect(try Log.convert(from: place.log, to: target, options))
+            let copy = try Log(target)
+            #expect(try copy.entries(1...100).map(\.string) == texts && copy.term(of: 100) == 7)
+            #expect(try copy.metadata.get("vote") == [1])
+            let size = try copy.segments().reduce(0) { $0 + $1.bytes }
+            #expect(compression == .zlib ? size < 20_000 : size > 50_000)
+            try copy.close()
+            options.format = .binary
+            let error = #expect(throws: WalrusError.self) { try Log(target, options) }
+            #expect(error?.code == .format)
+        }
+        let same = #expect(throws: WalrusError.self) { try Log.convert(from: place.log, to: place.log) }
+        #expect(same?.code == .invalid)
     }
 
     /// Catches: nil, defaults and durations that mean something else than they say.

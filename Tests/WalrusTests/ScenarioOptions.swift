@@ -11,7 +11,8 @@ enum OptionText {
         ("sync_padding", \.syncPadding), ("max_entry_size", \.maxEntrySize), ("sync_interval_ms", \.syncIntervalMilliseconds),
         ("sync_bytes", \.syncBytes), ("async_max_bytes", \.asyncMaxBytes), ("max_segments", \.maxSegments),
         ("retention_bytes", \.retentionBytes), ("retention_age_ms", \.retentionAgeMilliseconds),
-        ("txn_timeout_ms", \.transactionTimeoutMilliseconds), ("txn_max_entries", \.transactionMaxEntries),
+        ("compression_min_size", \.compressionMinSize), ("txn_timeout_ms", \.transactionTimeoutMilliseconds),
+        ("txn_max_entries", \.transactionMaxEntries),
     ]
     private static let booleans: [(key: String, field: WritableKeyPath<Options, Bool> & Sendable)] = [
         ("create", \.create), ("must_be_new", \.mustBeNew), ("read_only", \.readOnly), ("preallocate", \.preallocate),
@@ -23,6 +24,7 @@ enum OptionText {
     private static let recoveries: [(String, Options.Recovery)] = [
         ("strict", .strict), ("torn_tail", .tornTail), ("salvage", .salvage),
     ]
+    private static let formats: [(String, Options.Format)] = [("binary", .binary), ("json", .json), ("proto", .proto)]
     private static let units: [(String, UInt64)] = [
         ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("ms", 1), ("s", 1000), ("min", 60_000),
         ("h", 3_600_000), ("d", 86_400_000),
@@ -40,6 +42,12 @@ enum OptionText {
             options.fileMode = mode
         } else if key == "sync", let sync = syncs.first(where: { $0.0 == value }) {
             options.sync = sync.1
+        } else if key == "format", let format = formats.first(where: { $0.0 == value }) {
+            options.format = format.1
+        } else if key == "compression", value == "none" || value == "zlib" {
+            options.compression = value == "zlib" ? .zlib : .none
+        } else if key == "compression_level", value == "-1" || number(value) != nil {
+            options.compressionLevel = value == "-1" ? nil : number(value)
         } else if key == "recovery", let recovery = recoveries.first(where: { $0.0 == value }) {
             options.recovery = recovery.1
         } else {
@@ -61,6 +69,9 @@ enum OptionText {
         switch key {
         case "file_mode": return "0" + String(options.fileMode, radix: 8)
         case "sync": return syncs.first { $0.1 == options.sync }?.0 ?? ""
+        case "format": return formats.first { $0.1 == options.format }?.0 ?? "binary"
+        case "compression": return "\(options.compression)"
+        case "compression_level": return options.compressionLevel.map { "\($0)" } ?? "-1"
         case "recovery": return recoveries.first { $0.1 == options.recovery }?.0 ?? ""
         default: throw Mismatch("there is no option \(key)")
         }

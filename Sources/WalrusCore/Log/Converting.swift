@@ -6,6 +6,31 @@
 
 import Synchronization
 
+extension Options {
+    /// What the log that is copied is opened with.
+    public static var forSource: Options {
+        var options = Options()
+        options.readOnly = true
+        return options
+    }
+
+    /// What the copy is opened with, of what its owner wants.
+    ///
+    /// - Throws: `.readOnly`.
+    public func forTarget() throws(LogError) -> Options {
+        if readOnly { throw LogError(.readOnly, "the target is written; leave read_only out of the options") }
+        var options = self
+        options.mustBeNew = false
+        // The entries are synced as a whole; what the options say is for who opens the log next.
+        options.sync = .buffered
+        options.maxSegments = 0
+        options.retentionBytes = 0
+        options.retentionAge = 0
+        options.maxEntrySize = Int(Limits.maxEntrySize.upperBound)
+        return options
+    }
+}
+
 extension Log {
     /// Copies all that `source` holds now. `progress` is told how many of how many entries are done, and stops the copy with a value
     /// above 0, which is returned.
