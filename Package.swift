@@ -32,7 +32,8 @@ let package = Package(
             linkerSettings: [.linkedLibrary("z")]),
         .target(name: "WalrusCore", dependencies: ["CWalrusPlatform"], swiftSettings: settings),
         .target(
-            name: "WalrusABI", dependencies: ["WalrusCore", "CWalrusPlatform", "CWalrus"], swiftSettings: settings,
+            name: "WalrusABI", dependencies: ["WalrusCore", "CWalrusPlatform", "CWalrus"], exclude: ["exports.map"],
+            swiftSettings: settings,
             linkerSettings: embedded ? exports : []),
     ]
         + (embedded
