@@ -52,6 +52,8 @@ CASE(a_log_is_used_through_results) {
     CHECK(log.try_reset(50) && log.next_index() == 50);
     CHECK(log.try_shutdown() && log.try_append("no").code() == errc::closed && log.try_close());
     CHECK(told == 7);
+    CHECK(walrus::try_convert(place(), place("copy")));
+    CHECK(*walrus::try_convert(place(), place("copy"), walrus::options(), [](std::uint64_t, std::uint64_t) {}) == 0);
     CHECK(walrus::log::try_destroy(place()));
 }
 

@@ -198,9 +198,14 @@ CASE(every_option_has_a_setter_that_takes_effect) {
         {"retention_age_ms", [](options &o) { o.retention_age(5ms); }},
         {"txn_timeout_ms", [](options &o) { o.txn_timeout(5ms); }},
         {"txn_max_entries", [](options &o) { o.txn_max_entries(5); }},
+        {"format", [](options &o) { o.format(walrus::format::json); }},
+        {"compression", [](options &o) { o.compression(walrus::compression::zlib); }},
+        {"compression_level", [](options &o) { o.compression_level(9); }},
+        {"compression_min_size", [](options &o) { o.compression_min_size(5); }},
     };
     std::map<std::string, std::string> defaults;
     options::each([&](const char *key, const char *value, const char *) { defaults[key] = value; });
+    CHECK(setters.size() == defaults.size());
     for (const auto &[key, set] : setters) {
         options changed;
         CHECK(defaults.count(key) == 1 && changed.get(key) == defaults[key]);
@@ -385,6 +390,29 @@ CASE(metadata_and_counts_are_values) {
     CHECK(log.segments().size() == 1 && log.segments()[0].file == "0000000000000001.wal");
     CHECK(log.recovery_report().reason == WALRUS_RECOVERY_CLEAN);
     CHECK(log.seek_time(0) == 1u && !log.last_index_of_term(9) && !log.seek_time(std::numeric_limits<std::int64_t>::max()));
+}
+
+CASE(a_copy_in_another_format_can_be_stopped_and_goes_on) {
+    {
+        walrus::log log(place("source"), fast());
+        for (int i = 0; i < 5000; ++i)
+            log.append("entry " + std::to_string(i));
+    }
+    walrus::options json;
+    json.format(walrus::format::json).compression_level(-1);
+    CHECK(walrus::convert(place("source"), place("target"), json, [](std::uint64_t done, std::uint64_t total) {
+        return done < total ? 7 : 0;
+    }) == 7);
+    try {
+        walrus::convert(place("source"), place("target"), json, [](std::uint64_t, std::uint64_t) { throw std::runtime_error("meant"); });
+        CHECK(!"it throws");
+    } catch (const std::runtime_error &error) {
+        CHECK(std::string(error.what()) == "meant");
+    }
+    walrus::convert(place("source"), place("target"), json);
+    walrus::log copy(place("target"), json);
+    CHECK(copy.last_index() == 5000 && copy.get(5000).str() == "entry 4999");
+    CHECK(walrus::try_convert(place("none"), place("target")).code() == errc::no_log);
 }
 
 int main(int argc, char **argv) { return check::main(argv[0], argc, argv); }

@@ -25,6 +25,7 @@
 #include <walrus.h>
 
 #include <cassert>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -559,6 +560,8 @@ struct segment : walrus_segment_info_t {
 
 enum class sync { always, interval, os, none };
 enum class recovery { strict, torn_tail, salvage };
+enum class format { binary, json, proto };
+enum class compression { none, zlib };
 enum class level : std::int32_t { error = WALRUS_LOG_ERROR, warn = WALRUS_LOG_WARN, info = WALRUS_LOG_INFO, debug = WALRUS_LOG_DEBUG };
 
 namespace detail {
@@ -625,6 +628,21 @@ public:
     options &max_segments(std::uint64_t value) noexcept { return set_u64("max_segments", value); }
     options &retention_bytes(std::uint64_t value) noexcept { return set_u64("retention_bytes", value); }
     options &retention_age(std::chrono::milliseconds value) noexcept { return set_ms("retention_age_ms", value); }
+    options &format(walrus::format value) noexcept {
+        static const char *const names[] = {"binary", "json", "proto"};
+        return set("format", names[static_cast<int>(value)]);
+    }
+    options &compression(walrus::compression value) noexcept {
+        static const char *const names[] = {"none", "zlib"};
+        return set("compression", names[static_cast<int>(value)]);
+    }
+    // 0 to 9, or -1: zlib's own choice.
+    options &compression_level(int value) noexcept {
+        char digits[16];
+        *std::to_chars(digits, digits + sizeof digits - 1, value).ptr = 0;
+        return set("compression_level", digits);
+    }
+    options &compression_min_size(std::uint64_t value) noexcept { return set_u64("compression_min_size", value); }
     options &txn_timeout(std::chrono::milliseconds value) noexcept { return set_ms("txn_timeout_ms", value); }
     options &txn_max_entries(std::uint64_t value) noexcept { return set_u64("txn_max_entries", value); }
 
@@ -679,6 +697,8 @@ public:
     std::string get(text key) const { return try_get(key).value(); }
     template <class F> static std::int32_t each(F &&visit) { return try_each(visit).value(); }
 #endif
+
+    const walrus_options_t *c_options() const noexcept { return handle_.get(); }
 
 private:
     friend class log;
@@ -1336,6 +1356,36 @@ private:
     walrus_t *handle_ = nullptr;
     std::unique_ptr<detail::log_state> state_;
 };
+
+// ---- Formats
+
+// Copies the log in source into one in target, in the format and with the compression that the settings say. Calls progress(done, total); what it
+// stops with, by returning a value above 0, is the value, and the copy goes on there when it is called again. What it throws goes on from here.
+template <class F>
+result<std::int32_t> try_convert(text source, text target, const options &settings, F &&progress) {
+    if (settings.why())
+        return settings.why();
+    return detail::walk_with(progress, [&](void *ctx) {
+        return walrus_convert(
+            source.c_str(), target.c_str(), settings.c_options(),
+            [](void *c, std::uint64_t done, std::uint64_t total) {
+                return static_cast<detail::walk<std::remove_reference_t<F>> *>(c)->step(done, total);
+            },
+            ctx);
+    });
+}
+inline result<void> try_convert(text source, text target, const options &settings = options()) noexcept {
+    if (settings.why())
+        return settings.why();
+    return detail::done(walrus_convert(source.c_str(), target.c_str(), settings.c_options(), nullptr, nullptr));
+}
+
+#if WALRUS_HAS_EXCEPTIONS
+template <class F> std::int32_t convert(text source, text target, const options &settings, F &&progress) {
+    return try_convert(source, target, settings, progress).value();
+}
+inline void convert(text source, text target, const options &settings = options()) { try_convert(source, target, settings).value(); }
+#endif
 
 } // namespace walrus
 

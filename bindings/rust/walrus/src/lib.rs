@@ -41,7 +41,7 @@ pub use entry::{Entry, EntryRef};
 pub use error::{Code, Error, Result};
 pub use log::{destroy, open, Log, Notifier};
 pub use operations::{RecoveryReason, RecoveryReport, Segment, Stats};
-pub use options::{options, Level, OptionInfo, Options, Recovery, Sync};
+pub use options::{options, Compression, Format, Level, OptionInfo, Options, Recovery, Sync};
 pub use read::{Entries, Packed};
 pub use record::{Durability, Record};
 pub use transaction::{Transaction, TransactionState};

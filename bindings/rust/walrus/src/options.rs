@@ -39,6 +39,28 @@ pub enum Recovery {
     Salvage,
 }
 
+/// What segment files hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Frames: the quickest, and the smallest.
+    Binary,
+    /// A line of JSON for each entry.
+    Json,
+    /// Length-delimited messages of Protocol Buffers.
+    Proto,
+}
+
+/// What makes payloads smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Nothing.
+    None,
+    /// zlib.
+    Zlib,
+}
+
 /// How much a message of the logger matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -159,6 +181,21 @@ impl Options {
         retention_bytes: u64 => "retention_bytes", bytes => Value::Number(bytes);
         /// Drop segments whose entries are all older; zero: no limit. Whole milliseconds.
         retention_age: Duration => "retention_age_ms", value => whole_milliseconds(value);
+        /// What segment files hold. A log keeps the format that it was created with. Default: [`Format::Binary`].
+        format: Format => "format", value => Value::Text(match value {
+            Format::Binary => b"binary".to_vec(),
+            Format::Json => b"json".to_vec(),
+            Format::Proto => b"proto".to_vec(),
+        });
+        /// Compress payloads where that makes them smaller. Default: [`Compression::None`].
+        compression: Compression => "compression", value => Value::Text(match value {
+            Compression::None => b"none".to_vec(),
+            Compression::Zlib => b"zlib".to_vec(),
+        });
+        /// 0 to 9, or -1: zlib's own choice (default).
+        compression_level: i32 => "compression_level", level => Value::Text(level.to_string().into_bytes());
+        /// Payloads below so many bytes are not compressed. Default 256.
+        compression_min_size: u64 => "compression_min_size", bytes => Value::Number(bytes);
         /// How long a transaction may stay open. Whole milliseconds; default 30 s.
         txn_timeout: Duration => "txn_timeout_ms", value => whole_milliseconds(value);
         /// Entries in one transaction. Default 1000.

@@ -570,8 +570,13 @@ fn every_option_has_a_setter_that_takes_effect() {
         ("retention_age_ms", Options::new().retention_age(ms(5))),
         ("txn_timeout_ms", Options::new().txn_timeout(ms(5))),
         ("txn_max_entries", Options::new().txn_max_entries(5)),
+        ("format", Options::new().format(walrus::Format::Json)),
+        ("compression", Options::new().compression(walrus::Compression::Zlib)),
+        ("compression_level", Options::new().compression_level(9)),
+        ("compression_min_size", Options::new().compression_min_size(5)),
     ];
     let known = walrus::options();
+    assert_eq!(set.len(), known.len(), "{known:?}");
     for (key, options) in &set {
         let default =
             known.iter().find(|option| option.key == *key).unwrap_or_else(|| panic!("no option {key}")).default;
@@ -633,7 +638,7 @@ fn a_copy_in_another_format_can_be_stopped_goes_on_and_carries_panics() {
         log.append(format!("entry {i}")).unwrap();
     }
     log.close().unwrap();
-    let json = Options::new().set("format", "json");
+    let json = Options::new().format(walrus::Format::Json);
     assert_eq!(json.convert(&source, &target, |done, _| Break(done)).unwrap(), Some(4096));
     let panicked =
         catch_unwind(AssertUnwindSafe(|| json.convert(&source, &target, |_, _| -> ControlFlow<()> { panic!("no") })));
