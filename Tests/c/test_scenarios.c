@@ -1,9 +1,10 @@
 /* test_scenarios.c - runs Tests/scenarios: what every binding must answer, answered by the library itself
  *
- * Each file is a case of its own. README.md there defines the lines; here is one function for each operation. It reads its
- * arguments with take_*, and hands what came to give_*, which holds it against the line's expected results.
+ * Each file is a case of its own, and once more for each of variants.h: what a log answers does not depend on how it is stored.
+ * README.md there defines the lines; here is one function for each operation. It reads its arguments with take_*, and hands what
+ * came to give_*, which holds it against the line's expected results.
  */
-#include "support.h"
+#include "variants.h"
 
 #include <dlfcn.h>
 #include <poll.h>
@@ -49,6 +50,9 @@ enum { TOKENS_MAX = 128, NAMED_MAX = 16, COMPLETIONS_MAX = 64, COMPLETION_SECOND
 
 static char *case_names[256];
 static int case_count;
+
+/* Set by each open that does not set them itself. */
+static const char *variant = "";
 
 static const char *scenario_path(const char *name) {
     static char path[PATH_MAX];
@@ -382,7 +386,7 @@ static void op_option_default(void) {
 /* ---- Open and close -------------------------------------------------------------------------- */
 
 static void op_open(void) {
-    walrus_options_t *options = walrus_options_new();
+    walrus_options_t *options = settings(variant);
     walrus_t *log = NULL;
     int32_t code = WALRUS_OK;
     while (more() && code == WALRUS_OK) {
@@ -970,7 +974,14 @@ static char *keep_line(const char *text) {
 static void run_scenario(void) {
     char *text = NULL;
     size_t capacity = 0;
-    FILE *file = fopen(scenario_path(check_case_name), "re");
+    char *name = strdup(check_case_name), *space = strchr(name, ' ');
+    if (space != NULL) {
+        *space = 0;
+        variant = space + 1;
+        if (!variant_works(variant))
+            SKIP("the library cannot write this format");
+    }
+    FILE *file = fopen(scenario_path(name), "re");
     CHECK(file != NULL);
     line.file = check_case_name;
     while (getline(&text, &capacity, file) >= 0) {
@@ -995,7 +1006,7 @@ static void run_scenario(void) {
 static int in_order(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 __attribute__((constructor)) static void register_scenarios(void) {
-    static check_case_t cases[sizeof case_names / sizeof case_names[0]];
+    static check_case_t cases[VARIANTS * (sizeof case_names / sizeof case_names[0])];
     DIR *folder = opendir(scenario_path(""));
     if (folder == NULL) {
         fprintf(stderr, "test_scenarios: there is no %s\n", scenario_path(""));
@@ -1008,9 +1019,13 @@ __attribute__((constructor)) static void register_scenarios(void) {
     }
     closedir(folder);
     qsort(case_names, (size_t)case_count, sizeof case_names[0], in_order);
-    for (int i = 0; i < case_count; i++) {
-        cases[i] = (check_case_t){case_names[i], run_scenario, NULL};
-        *check_next_case = &cases[i];
-        check_next_case = &cases[i].next;
-    }
+    for (int v = 0; v < VARIANTS; v++)
+        for (int i = 0; i < case_count; i++) {
+            check_case_t *added = &cases[v * case_count + i];
+            char name[256];
+            snprintf(name, sizeof name, "%s%s%s", case_names[i], v ? " " : "", v ? variants[v] : "");
+            *added = (check_case_t){strdup(name), run_scenario, NULL};
+            *check_next_case = added;
+            check_next_case = &added->next;
+        }
 }
