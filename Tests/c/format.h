@@ -17,6 +17,7 @@ enum {
     FRAME_ENTRY = 1,
     FRAME_BEGIN = 2,
     FRAME_SEAL = 4,
+    FRAME_OTHER = 255,
     FLAG_CONTINUES = 1,
     META_SLOT = 131072
 };
@@ -39,6 +40,47 @@ typedef struct frame {
     uint32_t length;
     int type, flags;
 } frame_t;
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static inline bool is_json(const unsigned char *segment, size_t size) {
+    return size > FIRST_FRAME && memcmp(segment, "{\"walrus\":\"json\"", 16) == 0;
+}
+
+static inline uint32_t json_salt(const unsigned char *segment) {
+    const char *field = memmem(segment, FIRST_FRAME, "\"salt\":\"", 8);
+    CHECK(field != NULL);
+    return (uint32_t)strtoul(field + 8, NULL, 16);
+}
+
+static inline uint32_t json_checksum(const unsigned char *segment, const frame_t *frame) {
+    return (uint32_t)crc32(json_salt(segment) ^ (uint32_t)(frame->offset / 8), segment + frame->offset + 14,
+                           (uInt)(frame->end - frame->offset - 14));
+}
+
+/* The line at offset, if it verifies. Where it ends is told by its newline here, not by what it says of its length. */
+static inline bool json_frame(const unsigned char *segment, size_t size, size_t offset, frame_t *frame) {
+    const unsigned char *line = segment + offset, *newline = offset < size ? memchr(line, '\n', size - offset) : NULL;
+    if (newline == NULL || newline - line < 40 || memcmp(line, "{\"c\":\"", 6) != 0)
+        return false;
+    size_t length = (size_t)(newline - line) + 1;
+    const char *quote = memchr(line + 6, '"', 20), *name;
+    *frame = (frame_t){.offset = offset, .payload_end = offset + length, .end = offset + length};
+    if (quote == NULL || strncmp(quote, "\",\"index\":", 10) != 0)
+        return false;
+    frame->index = strtoull(quote + 10, (char **)&name, 10);
+    char check[9] = {0};
+    memcpy(check, line + 6, 8);
+    frame->type = strncmp(name, ",\"term\"", 7) == 0    ? FRAME_ENTRY
+                  : strncmp(name, ",\"begin\"", 8) == 0 ? FRAME_BEGIN
+                                                        : FRAME_OTHER;
+    size_t head = (size_t)((const char *)newline - name) < 100 ? (size_t)((const char *)newline - name) : 100;
+    frame->flags = memmem(name, head, ",\"flags\":[\"continues\"", 21) != NULL ? FLAG_CONTINUES : 0;
+    frame->length = (uint32_t)strtoul((const char *)line + 16, NULL, 16);
+    return strtoul(check, NULL, 16) == json_checksum(segment, frame);
+}
+
+/* ---- Frames --------------------------------------------------------------------------------- */
 
 static inline uint32_t frame_checksum(const unsigned char *segment, size_t offset) {
     uint32_t salt = (uint32_t)load(segment + 40, 4);
@@ -63,7 +105,10 @@ static inline void seal_meta_slot(unsigned char *slot) {
 static inline size_t list_frames(const unsigned char *segment, size_t size, frame_t *frames, size_t capacity) {
     size_t count = 0, offset = FIRST_FRAME;
     uint64_t base = 0;
-    while (count < capacity && offset + FRAME_HEADER_BYTES <= size) {
+    bool json = is_json(segment, size);
+    while (json && count < capacity && json_frame(segment, size, offset, &frames[count]))
+        offset = frames[count++].end;
+    while (!json && count < capacity && offset + FRAME_HEADER_BYTES <= size) {
         const unsigned char *bytes = segment + offset;
         frame_t frame = {
             .offset = offset, .length = (uint32_t)load(bytes + 8, 4), .type = bytes[16], .flags = bytes[17]};

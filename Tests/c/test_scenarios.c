@@ -51,8 +51,6 @@ enum { TOKENS_MAX = 128, NAMED_MAX = 16, COMPLETIONS_MAX = 64, COMPLETION_SECOND
 static char *case_names[256];
 static int case_count;
 
-/* Set by each open that does not set them itself. */
-static const char *variant = "";
 
 static const char *scenario_path(const char *name) {
     static char path[PATH_MAX];
@@ -386,7 +384,7 @@ static void op_option_default(void) {
 /* ---- Open and close -------------------------------------------------------------------------- */
 
 static void op_open(void) {
-    walrus_options_t *options = settings(variant);
+    walrus_options_t *options = settings(variant); /* what the line sets itself comes after that, and holds */
     walrus_t *log = NULL;
     int32_t code = WALRUS_OK;
     while (more() && code == WALRUS_OK) {

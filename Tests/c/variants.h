@@ -15,6 +15,9 @@ static const char *const variants[] = {
 };
 enum { VARIANTS = sizeof variants / sizeof variants[0] };
 
+/* That of the case at hand. */
+static const char *variant = "";
+
 /* A library may know of a format and not write it yet. */
 static inline bool variant_works(const char *variant) {
     const char *dir = in_memory("probe");
@@ -28,20 +31,23 @@ static inline bool variant_works(const char *variant) {
     return works;
 }
 
-/* A case for each variant of a function that takes it: NAME_1 is that of variants[1]. */
+/* A case for each variant, all with the same body: NAME_1 is that of variants[1]. */
 #define VARIANT_CASE(name, number)                                                                                     \
     CASE(name##_##number) {                                                                                            \
-        CHECK_NOTE("%s", variants[number]);                                                                            \
-        if (!variant_works(variants[number]))                                                                          \
-            SKIP("the library cannot write %s", variants[number]);                                                     \
-        name(variants[number]);                                                                                        \
+        variant = variants[number];                                                                                    \
+        printf("      %s: %s\n", check_case_name, variant);                                                            \
+        if (!variant_works(variant))                                                                                   \
+            SKIP("the library cannot write %s", variant);                                                              \
+        name();                                                                                                        \
     }
 #define VARIANT_CASES(name)                                                                                            \
+    static void name(void);                                                                                            \
     VARIANT_CASE(name, 0)                                                                                              \
     VARIANT_CASE(name, 1)                                                                                              \
     VARIANT_CASE(name, 2)                                                                                              \
     VARIANT_CASE(name, 3)                                                                                              \
     VARIANT_CASE(name, 4)                                                                                              \
-    VARIANT_CASE(name, 5)
+    VARIANT_CASE(name, 5)                                                                                              \
+    static void name(void)
 
 #endif /* VARIANTS_H */
