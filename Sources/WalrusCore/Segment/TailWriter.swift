@@ -267,7 +267,7 @@ struct TailWriter<S: Storage>: ~Copyable {
             size: UInt32(truncatingIfNeeded: size),
             checksum: record.deflated.count > 0 ? record.deflated.u32(4) : payload.checksum())
         let measure = format.measure(header, payload)
-        if bufferCount + measure.frameSize > buffer.bytes.count { try flush() }
+        if bufferCount + measure.frameSize > bufferLimit { try flush() }
         segment.appendOffset(endOffset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
         try putFrame(header, payload, measure, segment)
     }
@@ -276,14 +276,14 @@ struct TailWriter<S: Storage>: ~Copyable {
     private mutating func putFrame(_ header: FrameHeader, _ payload: Bytes, _ measure: FrameMeasure, _ segment: SegmentRef)
         throws(LogError)
     {
-        if bufferCount + measure.frameSize <= buffer.bytes.count {
+        if bufferCount + measure.frameSize > buffer.bytes.count { try flush() }
+        if measure.frameSize <= buffer.bytes.count {
             digest.add(
                 format.encode(
                     header, payload, measure, to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: endOffset))
             bufferCount += measure.frameSize
             return
         }
-        try flush()
         try makeRoom(forFrame: measure.frameSize)
         guard let target = large?.bytes else { throw LogError(.internal, "a frame without memory") }
         digest.add(format.encode(header, payload, measure, to: target, at: 0, salt: segment.salt, offset: endOffset))
