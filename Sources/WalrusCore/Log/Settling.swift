@@ -100,8 +100,10 @@ extension Log {
                 let twin = stored.bytes.slice(0, piece.count)
                 let there = try storage.read(device, at: at, into: twin)
                 for start in stride(from: 0, to: piece.count, by: Int(block)) {
-                    let one = piece.bytes.slice(start, Int(block))
-                    if start + Int(block) <= there && one == twin.bytes.slice(start, Int(block)) { continue }
+                    // The file may end within the last block, and then gets no more than the padding back.
+                    let count = at + UInt64(got) < part.to ? Int(block) : max(0, min(Int(block), got - start))
+                    let one = piece.bytes.slice(start, count)
+                    if start + count <= there && one == twin.bytes.slice(start, count) { continue }
                     try storage.write(file, at: at + UInt64(start), one, .empty)
                 }
             } else {
