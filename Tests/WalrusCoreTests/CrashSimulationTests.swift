@@ -43,6 +43,7 @@ private func report(_ findings: Findings) {
     @Test(arguments: [UInt64(30), 38, 49, 53, 57, 59, 68, 104, 146, 187, 205])
     func aSeedThatFoundAFaultStaysGreen(seed: UInt64) {
         var simulation = makeSimulation()
+        simulation.adjust = { $0.options.format = .binary }
         simulation.statesAtEach = 5
         simulation.run(seed: seed)
         simulation.runFaults(seed: seed, tries: 12)

@@ -72,7 +72,7 @@ public enum MetadataKey: UInt8, CaseIterable, Sendable {
 
     func isFull(for size: Int) -> Bool { count + size + 8 > capacity }
 
-    /// A new payload. Some are zeros, and some are a piece of what was written to `disk`: frames inside a payload.
+    /// A new payload. Some are zeros, some are text, and some are a piece of what was written to `disk`: frames inside a payload.
     func make(_ size: Int, term: UInt64, _ chance: inout Chance, _ disk: SimulatedDisk) -> Submitted {
         let entry = Submitted(offset: count, size: size, term: term)
         precondition(!isFull(for: size))
@@ -83,6 +83,12 @@ public enum MetadataKey: UInt8, CaseIterable, Sendable {
         case 1 where disk.journal.count > size:
             let from = chance.below(disk.journal.count - size)
             unsafe target.copyMemory(from: disk.journal.bytes + from, byteCount: size)
+        case 2, 3:
+            let seed = chance.next()
+            for i in 0..<size {
+                let letter = UInt8(0x20 + Chance.mix(seed &+ UInt64(i / 3)) % 12)  // a space, a quote, and some others, in threes
+                unsafe target.storeBytes(of: letter, toByteOffset: i, as: UInt8.self)
+            }
         default:
             let seed = chance.next()
             for i in 0..<(size + 7) / 8 {

@@ -38,10 +38,19 @@ public struct Setting: Sendable {
         case 2: options.retentionAge = UInt64(1 + chance.below(30))
         default: break
         }
+        // Out of a source of its own, so that a seed's workload does not depend on it.
+        var coding = Chance(Chance.hash(seed, 0xf0f0))
+        options.format = [FrameFormat.binary, .json, .proto][coding.below(3)]
+        if coding.once(in: 2) {
+            options.compression = .zlib
+            options.compressionLevel = [-1, 0, 1, 9][coding.below(4)]
+            options.compressionMinSize = [0, 64, 1000][coding.below(3)]
+        }
     }
 
     public var text: String {
-        "segment_size=\(options.segmentSize) sync=\(options.sync) preallocate=\(options.preallocate) "
+        "format=\(options.format ?? .binary) compression=\(options.compression) level=\(options.compressionLevel) "
+            + "min_size=\(options.compressionMinSize) segment_size=\(options.segmentSize) sync=\(options.sync) preallocate=\(options.preallocate) "
             + "buffer_size=\(options.bufferSize) zero_copy=\(options.zeroCopy) cached_segments=\(options.cachedSegments) "
             + "sync_padding=\(options.syncPadding) max_segments=\(options.maxSegments) "
             + "retention_bytes=\(options.retentionBytes) retention_age=\(options.retentionAge) can_reserve=\(canReserve) "
