@@ -587,7 +587,7 @@ func (s *scenario) runLine(line string) {
 		same = agrees(expected[i], came[i])
 	}
 	if !same {
-		fail("%v was expected, and %.300v came", expected, came)
+		fail("%v was expected, and %.300s came", expected, fmt.Sprint(came...))
 	}
 }
 
