@@ -191,7 +191,7 @@ private final class Place {
         }
         mayReturn.signal()
         #expect(hasReturned.wait(timeout: .now() + .seconds(20)) == .success)
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(120)
         var again: Log? = nil
         while again == nil && ContinuousClock.now < deadline {
             do throws(WalrusError) { again = try Log(place.log) } catch { #expect(error.code == .locked) }
