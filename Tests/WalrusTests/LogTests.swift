@@ -243,6 +243,26 @@ private final class Place {
         try log.close()
     }
 
+    /// Catches: a close that returns while a call is still inside the log.
+    @Test func closeWaitsForACallThatIsUnderWay() throws {
+        let log = try open()
+        try log.append("entry")
+        let isInside = DispatchSemaphore(value: 0)
+        let isDone = Mutex(false)
+        let thread = Thread {
+            try? log.scan(1...1) { _ in
+                isInside.signal()
+                usleep(100_000)
+                isDone.withLock { $0 = true }
+                return true
+            }
+        }
+        thread.start()
+        isInside.wait()
+        try log.close()
+        #expect(isDone.withLock { $0 })
+    }
+
     /// Catches: a close that frees what another thread's call is using, or waits for a wait that has no end.
     @Test func closingBesideEverythingIsSafe() async throws {
         for round in 0..<10 {
