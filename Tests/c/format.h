@@ -80,6 +80,71 @@ static inline bool json_frame(const unsigned char *segment, size_t size, size_t 
     return strtoul(check, NULL, 16) == json_checksum(segment, frame);
 }
 
+/* ---- Protocol Buffers ----------------------------------------------------------------------- */
+
+static inline bool is_proto(const unsigned char *segment, size_t size) {
+    return size > FIRST_FRAME && memcmp(segment + 10, "\x0a\x06walrus", 8) == 0;
+}
+
+/* 0 bytes were read where there is no varint before end. */
+static inline size_t load_varint(const unsigned char *from, const unsigned char *end, uint64_t *value) {
+    *value = 0;
+    for (size_t i = 0; i < 10 && from + i < end; i++) {
+        *value |= (uint64_t)(from[i] & 127) << (7 * i);
+        if (from[i] < 128)
+            return i + 1;
+    }
+    return 0;
+}
+
+static inline uint32_t proto_salt(const unsigned char *segment) {
+    const unsigned char *at = segment + 18, *end = segment + FIRST_FRAME;
+    while (at < end && *at != 0x3d) {
+        unsigned kind = *at++ & 7;
+        uint64_t value;
+        at += load_varint(at, end, &value);
+        at += kind == 2 ? value : 0;
+    }
+    CHECK(at < end);
+    return (uint32_t)load(at + 1, 4);
+}
+
+static inline uint32_t proto_checksum(const unsigned char *segment, const frame_t *frame) {
+    uint64_t length;
+    size_t before = load_varint(segment + frame->offset, segment + frame->end, &length) + 1;
+    uint32_t seed = proto_salt(segment) ^ (uint32_t)(frame->offset / 8);
+    seed = (uint32_t)crc32(seed, segment + frame->offset, (uInt)before);
+    return (uint32_t)crc32(seed, segment + frame->offset + before + 4, (uInt)(frame->end - frame->offset - before - 4));
+}
+
+/* The record at offset, if it verifies. */
+static inline bool proto_frame(const unsigned char *segment, size_t size, size_t offset, frame_t *frame) {
+    const unsigned char *at = segment + offset, *end = segment + size;
+    uint64_t length = 0, value = 0;
+    size_t prefix = offset < size ? load_varint(at, end, &length) : 0;
+    if (prefix == 0 || length < 8 || length > (size_t)(end - at) - prefix || at[prefix] != 0x0d)
+        return false;
+    end = at + prefix + length;
+    *frame = (frame_t){.offset = offset, .payload_end = (size_t)(end - segment), .end = (size_t)(end - segment)};
+    uint32_t check = (uint32_t)load(at + prefix + 1, 4);
+    for (at += prefix + 5; at < end && *at <= 0x32;) {
+        int tag = *at++;
+        at += load_varint(at, end, &value);
+        if (tag == 0x10)
+            frame->index = value;
+        if (tag == 0x20)
+            frame->flags |= FLAG_CONTINUES;
+        if (tag == 0x32)
+            at += value;
+    }
+    if (at >= end || check != proto_checksum(segment, frame))
+        return false;
+    frame->type = *at == 0x3a ? FRAME_ENTRY : *at == 0x42 ? FRAME_BEGIN : FRAME_OTHER;
+    load_varint(at + 1, end, &value);
+    frame->length = (uint32_t)value;
+    return true;
+}
+
 /* ---- Frames --------------------------------------------------------------------------------- */
 
 static inline uint32_t frame_checksum(const unsigned char *segment, size_t offset) {
@@ -105,10 +170,11 @@ static inline void seal_meta_slot(unsigned char *slot) {
 static inline size_t list_frames(const unsigned char *segment, size_t size, frame_t *frames, size_t capacity) {
     size_t count = 0, offset = FIRST_FRAME;
     uint64_t base = 0;
-    bool json = is_json(segment, size);
-    while (json && count < capacity && json_frame(segment, size, offset, &frames[count]))
+    bool json = is_json(segment, size), proto = is_proto(segment, size);
+    while ((json || proto) && count < capacity &&
+           (json ? json_frame : proto_frame)(segment, size, offset, &frames[count]))
         offset = frames[count++].end;
-    while (!json && count < capacity && offset + FRAME_HEADER_BYTES <= size) {
+    while (!json && !proto && count < capacity && offset + FRAME_HEADER_BYTES <= size) {
         const unsigned char *bytes = segment + offset;
         frame_t frame = {
             .offset = offset, .length = (uint32_t)load(bytes + 8, 4), .type = bytes[16], .flags = bytes[17]};

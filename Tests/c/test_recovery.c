@@ -92,6 +92,9 @@ static subject_t make_subject(const char *sync, bool clean) {
     }
     CHECK_OK(walrus_destroy(dir));
     subject_look(&subject);
+    unsigned char *large = bytes_of_entry(6);
+    CHECK(!is_deflated() || memmem(subject.tail->bytes, subject.tail->size, large, size_of_entry(6)) == NULL);
+    free(large);
     return subject;
 }
 

@@ -8,6 +8,9 @@ enum Compression {
     /// Before the stream in a binary frame: 4 bytes size, 4 bytes CRC-32, both of the entry's own bytes.
     static var prefixSize: Int { 8 }
 
+    /// The most bytes that a stream can hold: two bits of it stand for 258 bytes at best.
+    static func mostInflated(_ count: Int) -> Int { count &* 1032 }
+
     /// Fills `target` exactly. False if the stream is not one of so many bytes: a hostile one gets no further than that.
     static func inflate(_ stream: Bytes, to target: MutableBytes) -> Bool {
         unsafe wp_inflate(stream.address, stream.count, target.address, target.count) == 0

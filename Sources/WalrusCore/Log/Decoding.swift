@@ -19,8 +19,10 @@ extension Log {
         checksum: UInt32
     ) throws(LogError) -> Entry {
         let index = segment.baseIndex &+ UInt64(relative)
-        // Nothing is allocated, and no stream is followed, beyond what an entry may have.
-        guard Int(size) <= FrameHeader.largestLength else { throw damaged(segment, offset, index) }
+        // Nothing is allocated, and no stream is followed, beyond what an entry may have and the stream can hold.
+        guard Int(size) <= min(FrameHeader.largestLength, Compression.mostInflated(stream.count)) else {
+            throw damaged(segment, offset, index)
+        }
         let (owner, buffer) = try EntryOwner.buffer(count: Int(size))
         let isGood = Compression.inflate(stream, to: buffer) && (!options.verifyReads || buffer.bytes.checksum() == checksum)
         guard isGood else {
