@@ -19,8 +19,10 @@ struct CompressionSpace: ~Copyable {
         self.list = list
     }
 
-    /// Compresses what is large enough and gets smaller by it.
-    mutating func compress<R: Records>(_ records: R, from minSize: Int) throws(LogError) -> CompressedRecords<R> {
+    /// Compresses what is large enough and whose frame gets smaller by it.
+    mutating func compress<R: Records>(_ records: R, from minSize: Int, _ format: FrameFormat) throws(LogError)
+        -> CompressedRecords<R>
+    {
         var total = 0
         for i in 0..<records.count {
             let count = try records.record(i).payload.count
@@ -32,10 +34,13 @@ struct CompressionSpace: ~Copyable {
         if needed > list.bytes.count { list = try Memory(count: needed) }
         var at = 0
         for i in 0..<records.count {
-            let payload = try records.record(i).payload
+            var record = try records.record(i)
             var count = 0
-            if payload.count >= minSize {
-                count = deflater.deflate(payload, to: arena.bytes.slice(at, payload.count)) ?? 0
+            if record.payload.count >= minSize {
+                count = deflater.deflate(record.payload, to: arena.bytes.slice(at, record.payload.count)) ?? 0
+                let plain = format.frameSize(of: record)
+                record.deflated = arena.bytes.bytes.slice(at, count)
+                if count > 0 && format.frameSize(of: record) >= plain { count = 0 }
             }
             list.bytes.store64(UInt64(at), i * CompressionSpace.pieceSize)
             list.bytes.store64(UInt64(count), i * CompressionSpace.pieceSize + 8)
@@ -68,12 +73,22 @@ struct CompressedRecords<R: Records>: Records {
     }
 }
 
+extension FrameFormat {
+    /// Bytes on disk of an entry's frame, but for those that do not depend on its payload.
+    fileprivate func frameSize(of record: Record) -> Int {
+        let header = FrameHeader(
+            type: FrameType.entry, flags: record.deflated.count > 0 ? 1 << FrameHeader.codecShift : 0, length: 0, index: 0,
+            size: UInt32(truncatingIfNeeded: record.payload.count), checksum: .max)
+        return measure(header, record.stored(self)).frameSize
+    }
+}
+
 extension Log {
     /// Calls `body` with compressed records.
     func compressing<R: Records>(_ records: R, _ body: (CompressedRecords<R>) throws(LogError) -> Void) throws(LogError) {
         try compression.use(make: { () throws(LogError) in try CompressionSpace(level: options.compressionLevel) }) {
             (space) throws(LogError) in
-            let compressed = try space.compress(records, from: options.compressionMinSize)
+            let compressed = try space.compress(records, from: options.compressionMinSize, format)
             defer { space.shrink() }
             try body(compressed)
         }

@@ -83,7 +83,7 @@ struct LogWriter<S: Storage>: ~Copyable {
     private func largestFrame<R: Records>(of records: R) throws(LogError) -> Int {
         var largest = values.staged.isEmpty ? 0 : format.mostBytes(values.stagedPayload().count)
         for i in 0..<records.count {
-            let payload = try records.record(i).stored
+            let payload = try records.record(i).stored(format)
             if payload.count > options.bufferSize / 4 { largest = max(largest, format.mostBytes(for: payload)) }
         }
         return largest
@@ -139,7 +139,7 @@ struct LogWriter<S: Storage>: ~Copyable {
         var wasStamped = false
         for i in 0..<records.count {
             let record = try records.record(i)
-            needed &+= UInt64(format.mostBytes(for: record.stored))
+            needed &+= UInt64(format.mostBytes(for: record.stored(format)))
             term = record.term ?? term
             // What a stamp will be is not known yet, so each change between given times and stamps may cost a run.
             if let time = record.time {

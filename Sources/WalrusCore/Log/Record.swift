@@ -12,8 +12,12 @@ public struct Record {
     /// The payload compressed, with its prefix; empty if it is not.
     var deflated = Bytes.empty
 
-    /// What stands on disk.
-    var stored: Bytes { deflated.count > 0 ? deflated : payload }
+    /// What a frame has for its payload: in formats that have fields for size and checksum, the stream alone.
+    @inline(__always)
+    func stored(_ format: FrameFormat) -> Bytes {
+        if deflated.count == 0 { return payload }
+        return format == .binary ? deflated : deflated.slice(Compression.prefixSize, deflated.count - Compression.prefixSize)
+    }
 
     public init(payload: Bytes, index: UInt64 = 0, term: UInt64? = nil, time: Int64? = nil) {
         self.payload = payload

@@ -227,7 +227,7 @@ struct TailWriter<S: Storage>: ~Copyable {
     private mutating func putBinary(
         _ record: Record, _ segment: SegmentRef, _ flags: UInt8, distance: UInt64, time: Int64, durableIndex: UInt64
     ) throws(LogError) {
-        let payload = record.deflated.count > 0 ? record.deflated : record.payload
+        let payload = record.stored(.binary)
         let size = FrameHeader.frameSize(payload.count)
         if bufferCount &+ size > bufferLimit { try flush() }
         let offset = endOffset
@@ -255,16 +255,11 @@ struct TailWriter<S: Storage>: ~Copyable {
     private mutating func putSpelled(
         _ record: Record, _ segment: SegmentRef, _ flags: UInt8, distance: UInt64, term: UInt64, time: Int64, durableIndex: UInt64
     ) throws(LogError) {
-        var payload = record.payload
-        let size = payload.count
-        // Size and checksum are fields of their own here.
-        if record.deflated.count > 0 {
-            payload = record.deflated.slice(Compression.prefixSize, record.deflated.count - Compression.prefixSize)
-        }
+        let payload = record.stored(format)
         let header = FrameHeader(
             type: FrameType.entry, flags: flags, length: UInt32(truncatingIfNeeded: payload.count), index: nextIndex,
             term: term, timestamp: time, durableDistance: UInt8(truncatingIfNeeded: distance),
-            size: UInt32(truncatingIfNeeded: size),
+            size: UInt32(truncatingIfNeeded: record.payload.count),
             checksum: record.deflated.count > 0 ? record.deflated.u32(4) : payload.checksum())
         let measure = format.measure(header, payload)
         if bufferCount + measure.frameSize > bufferLimit { try flush() }
