@@ -77,7 +77,8 @@ public final class Log: Sendable {
         guard core.isInsideCallback else { return closeNow(core) }
         // The last reference went inside a callback, from where the thread that runs it cannot be stopped.
         let (core, logger) = (core, logger)
-        DispatchQueue.global().async {
+        // Not on a shared queue: those have as few threads as the machine has processors, and all may be busy for long.
+        DispatchQueue(label: "walrus.closing").async {
             withExtendedLifetime(logger) { closeNow(core) }
         }
     }
