@@ -26,6 +26,6 @@ test_luajit() {
         "${metrics[@]}" metrics summary
     expect "metrics: of the last hour" $'load: 101, mean 52.0099, least 1, most 203\ntemperature: 1, mean -1.5, least -1.5, most -1.5' \
         "${metrics[@]}" metrics summary 3600
-    refuse "metrics: there is nothing" "no log" "${metrics[@]}" none summary
+    refuse "metrics: there is nothing" "no such directory" "${metrics[@]}" none summary
     refuse "metrics: bad input" "usage" "${metrics[@]}" metrics
 }
