@@ -103,11 +103,19 @@ static inline uint64_t run_seed(void) {
 
 /* ---- Payloads ------------------------------------------------------------------------------- */
 
+/* Payloads are letters that can be compressed, instead of noise that can not. */
+static bool payloads_are_text;
+
+static inline uint64_t next_word(random_source_t *source) {
+    uint64_t word = next_random(source);
+    return payloads_are_text ? (word & UINT64_C(0x0707070707070707)) | UINT64_C(0x6060606060606060) : word;
+}
+
 static inline void fill(void *buffer, size_t size, uint64_t seed) {
     random_source_t source = {seed * 2 + 1};
     unsigned char *bytes = buffer;
     for (size_t done = 0; done < size;) {
-        uint64_t word = next_random(&source);
+        uint64_t word = next_word(&source);
         size_t part = size - done < 8 ? size - done : 8;
         memcpy(bytes + done, &word, part);
         done += part;
@@ -126,7 +134,7 @@ static inline bool is_payload(const void *data, size_t size, uint64_t seed) {
     random_source_t source = {seed * 2 + 1};
     const unsigned char *bytes = data;
     for (size_t done = 0; done < size;) {
-        uint64_t word = next_random(&source);
+        uint64_t word = next_word(&source);
         size_t part = size - done < 8 ? size - done : 8;
         if (memcmp(bytes + done, &word, part) != 0)
             return false;

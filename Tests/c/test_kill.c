@@ -5,9 +5,9 @@
  * holds what was acknowledged, and of the one operation in flight all or nothing. The same directory serves all rounds,
  * so each one begins with what the last crash left.
  *
- * Another case does the same at every system call of a fixed script, by ptrace.
+ * Another case does the same at every system call of a fixed script, by ptrace. Some of them are run for each way to store a log.
  */
-#include "support.h"
+#include "variants.h"
 
 #include <pthread.h>
 #include <sys/ptrace.h>
@@ -72,10 +72,10 @@ static void cut_operation(walrus_t *log, int journal, kind_t kind, uint64_t inde
 }
 
 static void work_until_killed(const char *dir, const char *sync, uint64_t round, uint64_t seed, int journal) {
-    char text[128];
+    char text[256];
     random_source_t chance = {seed + round * 1000};
     bool always = strcmp(sync, "always") == 0;
-    snprintf(text, sizeof text, "sync=%s segment_size=16KiB buffer_size=4KiB%s", sync,
+    snprintf(text, sizeof text, "sync=%s segment_size=16KiB buffer_size=4KiB %s%s", sync, variant,
              below(&chance, 4) == 0 ? " preallocate=off" : "");
     walrus_t *log = open_log(dir, text);
     for (uint64_t n = 0;; n++) {
@@ -226,13 +226,13 @@ static void judge(campaign_t *campaign, walrus_t *log, bool may_lose, const mess
     model_free(&with);
 }
 
-static void run_campaign(const char *sync, int rounds) {
+static void run_campaign(const char *sync, int rounds, double seconds) {
     const char *dir = at("log"), *copy = at("copy");
     uint64_t seed = run_seed();
     random_source_t chance = {seed};
     campaign_t campaign = {.model = {.first = 1, .next = 1}};
     double began = check_now_s();
-    for (int round = 1; (round <= rounds || campaign.acknowledged <= 50) && check_now_s() - began < 40; round++) {
+    for (int round = 1; (round <= rounds || campaign.acknowledged <= 50) && check_now_s() - began < seconds; round++) {
         int journal[2];
         CHECK(pipe2(journal, O_CLOEXEC) == 0);
         CHECK(fcntl(journal[1], F_SETPIPE_SZ, 1 << 20) > 0);
@@ -269,13 +269,21 @@ static void run_campaign(const char *sync, int rounds) {
 
 /* Catches: an acknowledgement before the sync or the write, a batch of which a part survives, a truncation undone, an
  * entry that comes back from the dead. */
-CASE(with_sync_always_everything_acknowledged_survives_a_kill) { run_campaign("always", 80); }
+CASE(with_sync_always_everything_acknowledged_survives_a_kill) { run_campaign("always", 80, 40); }
 
 /* Catches: entries that an append with sync=os left in the library's memory. */
-CASE(with_sync_os_everything_whose_append_returned_survives_a_kill) { run_campaign("os", 80); }
+CASE(with_sync_os_everything_whose_append_returned_survives_a_kill) { run_campaign("os", 80, 40); }
 
 /* Catches: a buffer that is written out of order, and a loss that reaches below what was synced. */
-CASE(with_sync_none_a_kill_costs_only_the_end_that_was_not_synced) { run_campaign("none", 80); }
+CASE(with_sync_none_a_kill_costs_only_the_end_that_was_not_synced) { run_campaign("none", 80, 40); }
+
+/* Catches: the same in a format whose lines or messages end in another way, and in entries that are compressed. */
+VARIANT_CASES(a_kill_costs_nothing_however_the_log_is_stored) {
+    payloads_are_text = true;
+    run_campaign("os", 40, 6);
+    check_remove_tree(AT_FDCWD, at("log"));
+    run_campaign("none", 40, 6);
+}
 
 /* ---- Replacing over and over ---------------------------------------------------------------- */
 
@@ -607,4 +615,12 @@ CASE(a_kill_at_any_system_call_leaves_the_state_before_or_after_it) { sweep_syst
 /* Catches: the same in a log that relies on the page cache. */
 CASE(a_kill_at_any_system_call_of_a_log_with_sync_os_does_so_too) {
     sweep_system_calls("sync=os segment_size=16KiB preallocate=off");
+}
+
+/* Catches: the same where a segment is cut to its last line, and has its table beside it. */
+VARIANT_CASES(a_kill_at_any_system_call_does_so_however_the_log_is_stored) {
+    char text[200];
+    payloads_are_text = true;
+    snprintf(text, sizeof text, "sync=os segment_size=16KiB preallocate=off %s", variant);
+    sweep_system_calls(text);
 }
