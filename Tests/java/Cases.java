@@ -274,6 +274,21 @@ final class Cases {
         }
     }
 
+    static void convertKeepsEverythingButTheFormat(Path path) throws Exception {
+        Map<String, String> json = Map.of("format", "json");
+        Path target = path.resolveSibling("json");
+        try (Log log = Log.open(path)) {
+            log.append(new Entry(5, 3, 0, new byte[] {1, 2}, 0), Durability.DEFAULT);
+            log.setMeta("key", new byte[] {3});
+            Log.convert(path, target, json);
+        }
+        try (Log copy = Log.open(target, json)) {
+            check(copy.get(5).term() == 3 && copy.get(5).data()[1] == 2 && copy.meta("key")[0] == 3, copy.get(5));
+        }
+        refused(Code.FORMAT, () -> Log.open(path, json));
+        refused(Code.INVALID, () -> Log.convert(path, path, Map.of()));
+    }
+
     static void whatIsForgottenIsFreed(Path path) throws Exception {
         Log.open(path).cursor(0);
         for (long end = System.nanoTime() + 20_000_000_000L; ; Thread.sleep(10)) {

@@ -118,6 +118,19 @@ test("a wait ends", function(path)
     log:close()
 end)
 
+test("convert keeps everything but the format", function(path)
+    local log, target = walrus.open(path), path .. ".json"
+    log:append_entry { data = "hello", term = 3, index = 5 }
+    log:meta_set("key", "value")
+    walrus.convert(path, target, { format = "json" })
+    log:close()
+    local copy = walrus.open(target, { format = "json" })
+    assert(copy:get(5).data == "hello" and copy:get(5).term == 3 and copy:meta("key") == "value")
+    copy:close()
+    refused("FORMAT", walrus.open, path, { format = "json" })
+    refused("INVALID", walrus.convert, path, path)
+end)
+
 test("what is forgotten is freed", function(path)
     local cursor = walrus.open(path):cursor()
     collectgarbage()

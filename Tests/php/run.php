@@ -112,6 +112,24 @@ test('a wait ends', function (string $path) {
     check(array_map(fn (Entry $entry) => $entry->data, iterator_to_array($cursor->follow(0.005))) === [1 => 'a']);
 });
 
+test('convert keeps everything but the format', function (string $path) {
+    $log = Log::open($path);
+    $log->appendEntry(new Entry('hello', term: 3, index: 5));
+    $log->metaSet('key', 'value');
+    try {
+        Log::convert($path, "$path.json", ['format' => 'json']);
+        $copy = Log::open("$path.json", ['format' => 'json']);
+        check([$copy->get(5)->data, $copy->get(5)->term, $copy->meta('key')] === ['hello', 3, 'value']);
+        $copy->close();
+    } finally {
+        array_map(unlink(...), glob("$path.json/*"));
+        rmdir("$path.json");
+    }
+    $log->close();
+    refused(Error::FORMAT, fn () => Log::open($path, ['format' => 'json']));
+    refused(Error::INVALID, fn () => Log::convert($path, $path));
+});
+
 test('what is forgotten is freed', function (string $path) {
     $log = Log::open($path);
     $log->append('a');

@@ -148,6 +148,18 @@ test "a forked child is told" do |path|
   end
 end
 
+test "convert keeps everything but the format" do |path|
+  target = "#{path}.json"
+  Walrus.open(path) do |log|
+    log.append_record("hello", term: 3, index: 5)
+    log.meta_set("key", "value")
+    Walrus.convert(path, target, format: "json")
+  end
+  Walrus.open(target, format: "json") { |copy| check(copy.get(5).to_a.values_at(1, 3) == [3, "hello"] && copy.meta("key") == "value") }
+  refused(Walrus::FormatError) { Walrus.open(path, format: "json") }
+  refused(Walrus::InvalidError) { Walrus.convert(path, path) }
+end
+
 test "what is forgotten is freed" do |path|
   Thread.new { Walrus.open(path).cursor && nil }.join
   finish = Time.now + 20

@@ -87,6 +87,34 @@ func Destroy(dir string) error {
 	return err
 }
 
+// Convert copies the log in directory source into a log in target, in the format and with the compression of the config,
+// with the same indexes, terms, times and metadata. A copy that died goes on where it was when it is called again.
+func Convert(source, target string, config *Config) error {
+	if config == nil {
+		config = &Config{}
+	}
+	from, err := cString("the source", source)
+	if err != nil {
+		return err
+	}
+	defer C.free(unsafe.Pointer(from))
+	to, err := cString("the target", target)
+	if err != nil {
+		return err
+	}
+	defer C.free(unsafe.Pointer(to))
+	options, logger, err := config.newOptions()
+	if err != nil {
+		return err
+	}
+	defer C.walrus_options_free(options)
+	if logger != 0 {
+		defer logger.Delete()
+	}
+	_, err = checked(func() C.int32_t { return C.walrus_convert(from, to, options, nil, nil) })
+	return err
+}
+
 func (l *Log) dropLogger() {
 	if l.logger != 0 {
 		l.logger.Delete()

@@ -389,6 +389,28 @@ func TestTimes(t *testing.T) {
 	wants(t, err, ErrInvalid)
 }
 
+func TestConvertKeepsEverythingButTheFormat(t *testing.T) {
+	log := openNew(t, nil)
+	_, err := log.AppendEntry(Entry{Data: []byte("hello"), Term: 3, Index: 5}, Default)
+	need(t, err)
+	need(t, log.MetaSet("key", []byte("value")))
+	json := &Config{Options: map[string]string{"format": "json"}}
+	target := filepath.Join(t.TempDir(), "json")
+	need(t, Convert(log.dir, target, json))
+	copy := openAt(t, target, json)
+	entry, err := copy.Get(5)
+	need(t, err)
+	value, err := copy.MetaGet("key")
+	need(t, err)
+	if string(entry.Data) != "hello" || entry.Term != 3 || string(value) != "value" {
+		t.Fatalf("the copy has %+v, %q", entry, value)
+	}
+	need(t, log.Close())
+	_, err = Open(log.dir, json)
+	wants(t, err, ErrFormat)
+	wants(t, Convert(log.dir, log.dir, nil), ErrInvalid)
+}
+
 func TestWhatIsForgottenIsFreed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	func() {

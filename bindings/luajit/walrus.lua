@@ -106,6 +106,7 @@ int32_t walrus_meta_stage(walrus_t *log, const char *key, const void *value, siz
 int32_t walrus_rotate(walrus_t *log);
 int32_t walrus_segments(walrus_t *log, walrus_segment_visit_fn visit, void *ctx);
 int32_t walrus_stats(walrus_t *log, walrus_stats_t *stats);
+int32_t walrus_convert(const char *source_dir, const char *target_dir, const walrus_options_t *options, void *progress, void *ctx);
 int32_t walrus_stats_text(walrus_t *log, char *buffer, size_t capacity, size_t *size);
 ]]
 
@@ -295,6 +296,13 @@ function walrus.check_option(key, value)
     local answer = ffi.new("char[256]") -- no option is longer
     check(C.walrus_options_get(new_options { [key] = value }, key, answer, 256, nil))
     return ffi.string(answer)
+end
+
+-- Copies a log into another one, in the format and with the compression that options say, with the same indexes, terms, times and
+-- metadata. A copy that died goes on where it was when it is called again.
+function walrus.convert(source, target, options)
+    local settings = new_options(options or {})
+    check(C.walrus_convert(text("the source", source), text("the target", target), settings, nil, nil))
 end
 
 -- ---- An open log

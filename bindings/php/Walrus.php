@@ -142,6 +142,7 @@ final class Library
         int32_t walrus_meta_stage(walrus_t *log, const char *key, const char *value, size_t size);
         int32_t walrus_rotate(walrus_t *log); int32_t walrus_segments(walrus_t *log, walrus_segment_visit_fn visit, void *ctx);
         int32_t walrus_stats(walrus_t *log, walrus_stats_t *stats);
+        int32_t walrus_convert(const char *source_dir, const char *target_dir, walrus_options_t *options, void *progress, void *ctx);
         int32_t walrus_stats_text(walrus_t *log, char *buffer, size_t capacity, size_t *size);
         C;
 
@@ -341,6 +342,23 @@ final class Log
     public static function destroy(string $directory): void
     {
         Library::check(Library::c()->walrus_destroy(Library::text('the directory', $directory)));
+    }
+
+    /**
+     * Copies a log into another one, in the format and with the compression that options say, with the same indexes, terms, times
+     * and metadata. A copy that died goes on where it was when it is called again.
+     *
+     * @param array<string, string|int|bool> $options
+     */
+    public static function convert(string $source, string $target, array $options = []): void
+    {
+        Library::withOptions($options, fn (CData $settings) => Library::check(Library::c()->walrus_convert(
+            Library::text('the source', $source),
+            Library::text('the target', $target),
+            $settings,
+            null,
+            null,
+        )));
     }
 
     // Writes and syncs what is not durable yet, and frees the log. Again: does nothing.

@@ -59,7 +59,7 @@ module Walrus
       cursor_position: "p:U", cursor_wait: "pl:i", cursor_close: "p:v", truncate: "pU:i", truncate_front: "pU:i", reset: "pU:i",
       replace_suffix: "pUpUu:i", txn_begin: "plp:i", txn_append: "pp:i", txn_commit: "pupp:i", txn_rollback: "p:i",
       txn_state: "p:i", txn_count: "p:U", txn_expire: "pp:i", meta_set: "pppU:i", meta_get: "pppUp:i", meta_delete: "pp:i",
-      meta_each: "ppp:i", meta_stage: "pppU:i", rotate: "p:i", segments: "ppp:i", stats: "pp:i", stats_text: "ppUp:i"
+      meta_each: "ppp:i", meta_stage: "pppU:i", convert: "ppppp:i", rotate: "p:i", segments: "ppp:i", stats: "pp:i", stats_text: "ppUp:i"
     }.freeze
 
     FUNCTIONS.each do |name, types|
@@ -189,6 +189,16 @@ module Walrus
     end
 
     def destroy(directory) = C.check(C.destroy(C.text("the directory", directory))) && nil
+
+    # Copies a log into another one, in the format and with the compression that options say, with the same indexes, terms, times and
+    # metadata. A copy that died goes on where it was when it is called again.
+    def convert(source, target, **options)
+      C.with_options(options) do |settings|
+        C.check(C.convert(C.text("the source", source), C.text("the target", target), settings, nil, nil))
+      end
+      nil
+    end
+
     def version = C.version.to_s
     def version_number = C.version_number
     def abi_version = C.abi_version

@@ -79,6 +79,7 @@ interface LibWalrus extends Library {
     int walrus_close(Pointer log);
     int walrus_recovery_report(Pointer log, Pointer report);
     int walrus_destroy(String dir);
+    int walrus_convert(String source, String target, Pointer options, Pointer progress, Pointer ctx);
 
     int walrus_append(Pointer log, byte[] data, long size, Pointer index);
     int walrus_append_record(Pointer log, Pointer record, int flags, Pointer index);

@@ -136,6 +136,22 @@ public final class Log implements AutoCloseable {
         LibWalrus.check(C.walrus_destroy(LibWalrus.text("the directory", directory.toString())));
     }
 
+    /**
+     * Copies a log into another one, in the format and with the compression that options say, with the same indexes, terms, times
+     * and metadata. A copy that died goes on where it was when it is called again.
+     */
+    public static void convert(Path source, Path target, Map<String, String> options) {
+        String from = LibWalrus.text("the source", source.toString());
+        String to = LibWalrus.text("the target", target.toString());
+        Pointer settings = newOptions();
+        try {
+            options.forEach((key, value) -> set(settings, key, value));
+            LibWalrus.check(C.walrus_convert(from, to, settings, null, null));
+        } finally {
+            C.walrus_options_free(settings);
+        }
+    }
+
     public RecoveryReport recoveryReport() {
         try (Memory report = LibWalrus.sized(LibWalrus.REPORT_SIZE)) {
             state.call(() -> C.walrus_recovery_report(state.handle, report));
