@@ -172,6 +172,19 @@ test "what is forgotten is freed" do |path|
   end
 end
 
+test "collections at any place free what is forgotten" do |path|
+  Thread.new do
+    log = Walrus.open(path, sync: "none")
+    200.times { log.cursor && log.transaction && log.append("a") }
+    GC.start
+    log.append("b")
+    check(log.txn_count < 200, log.txn_count)
+  end.join
+  1000.times { "x" * 100_000 } # collections, at places that Ruby chooses
+  GC.start
+  Walrus.open(path) { |log| check(log.last_index == 201, log.last_index) }
+end
+
 test "collections during calls" do |path|
   GC.stress = true
   Walrus.open(path, sync: "none") do |log|

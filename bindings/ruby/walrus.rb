@@ -232,12 +232,14 @@ module Walrus
   class State # :nodoc:
     SLICE_MS = 50
 
-    attr_reader :handle, :interrupts
+    attr_reader :handle, :interrupts, :freeing
 
     def initialize(path, handle)
       @path, @handle, @pid = path, handle, Process.pid
       @mutex, @returned = Mutex.new, ConditionVariable.new
-      @calls, @closing, @interrupts = 0, false, 0
+      @freeing = Monitor.new # held while C frees what belongs to the log, or the log itself
+      @calls, @closing, @closed, @interrupts = 0, false, false, 0
+      @late = Queue.new # what finalizers have left to be freed
     end
 
     def closed_error = ClosedError.new("log '#{@path}' is closed: open it again to use it")
@@ -254,6 +256,7 @@ module Walrus
         @calls += 1
       end
       begin
+        free_late unless @late.empty?
         yield
       ensure
         @mutex.synchronize do
@@ -306,8 +309,27 @@ module Walrus
       end
       C.shutdown(@handle) # whoever waits comes back
       @mutex.synchronize { @returned.wait(@mutex) until @calls.zero? }
-      C.check(C.close(@handle))
+      @freeing.synchronize { C.check(close_handle) }
       nil
+    end
+
+    def close_handle
+      free_late
+      C.close(@handle)
+    ensure
+      @closed = true
+      free_late
+    end
+
+    # By a finalizer, which may take no lock: beside a close that is under way it must not free anything.
+    def free_later(free, handle)
+      @closed || forked? ? C.public_send(free, handle) : @late << [free, handle]
+    end
+
+    def free_late
+      loop { C.public_send(*@late.pop(true)) }
+    rescue ThreadError
+      nil # it is empty
     end
 
     # A child frees its copy of the memory, and touches nothing else.
@@ -317,7 +339,15 @@ module Walrus
       nil
     end
 
-    def finalizer = proc { close rescue nil } # nobody is left to be told of a failure
+    # Nobody holds the log any more: there is no call to wait for, and nobody to be told of a failure.
+    def finalizer
+      proc do
+        next if @closing
+
+        @closing = true
+        forked? ? C.close(@handle) : close_handle
+      end
+    end
   end
 
   # The handle of a cursor or a transaction; one thread at a time.
@@ -345,11 +375,19 @@ module Walrus
 
     def free_handle
       handle, @handle = @handle, 0
-      C.public_send(@free, handle) unless handle.zero?
+      return if handle.zero?
+      return C.public_send(@free, handle) && nil if @state.forked?
+
+      @state.freeing.synchronize { C.public_send(@free, handle) } # not while another thread closes the log
       nil
     end
 
-    def finalizer = proc { free_handle }
+    def finalizer
+      proc do
+        handle, @handle = @handle, 0
+        @state.free_later(@free, handle) unless handle.zero?
+      end
+    end
   end
 
   class Log
