@@ -1,7 +1,11 @@
 /* make_golden.c - the program that made a log under Tests/golden
  *
  *     cc -I include Tests/format/make_golden.c -L build/lib -lwalrus -o make_golden
- *     ./make_golden DIR      DIR/log, the log, and DIR/expected.txt, what it holds: a line an entry
+ *     ./make_golden DIR [KEY=VALUE ...]      DIR/log, the log, and DIR/expected.txt, what it holds: a line an entry
+ *
+ *     v1-binary                                                    v1-json         format=json
+ *     v1-binary-zlib  compression=zlib compression_min_size=0      v1-proto        format=proto
+ *     v1-json-zlib    format=json compression=zlib compression_min_size=0
  *
  * It is kept to tell how the golden log came to be, not to make it again: a golden log is what an earlier version wrote,
  * and every later one must read it. A new format version gets a directory of its own.
@@ -31,6 +35,7 @@ typedef struct expected {
 static expected_t entries[MOST_ENTRIES];
 static size_t count;
 static uint64_t next_index;
+static char **settings; /* KEY=VALUE; with any, every other entry is text */
 
 static void check(int32_t result, const char *what) {
     if (result == WALRUS_OK)
@@ -46,6 +51,11 @@ static walrus_t *open_log(const char *directory) {
     walrus_t *log = NULL;
     check(walrus_options_set(options, "segment_size", "4KiB"), "segment_size");
     check(walrus_options_set(options, "preallocate", "false"), "preallocate");
+    for (char **setting = settings; *setting; setting++) {
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(*setting, "="), *setting);
+        check(walrus_options_set(options, key, strchr(*setting, '=') + 1), *setting);
+    }
     check(walrus_open(directory, options, &log), "open");
     walrus_options_free(options);
     return log;
@@ -58,6 +68,8 @@ static walrus_record_t record(size_t size, uint64_t term, int64_t timestamp_ns) 
     for (size_t i = 0; i < size; i++) {
         state = state * 1664525u + 1013904223u;
         entry->data[i] = (unsigned char)(state >> 24);
+        if (*settings && count % 2)
+            entry->data[i] = (unsigned char)"the quick brown fox \"jumps\" over\n\\"[(i + state % 2) % 36];
     }
     entry->index = next_index++;
     entry->term = term;
@@ -120,10 +132,11 @@ static void write_expected(walrus_t *log, const char *path) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: make_golden DIR\n");
+    if (argc < 2) {
+        fprintf(stderr, "usage: make_golden DIR [KEY=VALUE ...]\n");
         return 2;
     }
+    settings = argv + 2;
     char directory[1024], path[1100];
     const int64_t second = 1000000000, day = 86400 * second;
     const int64_t y2020 = 1577836800 * second;
