@@ -21,6 +21,9 @@ import sys
 import zlib
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import json_frames
+import proto_frames
+
 SLOT_OFFSETS = (0, 131072)
 SLOT_MAGIC = b"\x89WALMET\n"
 SEGMENT_MAGIC = b"\x89WALRUS\n"
@@ -30,7 +33,10 @@ LARGEST_LENGTH = 1 << 30
 ENTRY, BEGIN, RUN, SEAL, WATERMARK, PADDING, METADATA, BLOCK = range(1, 9)
 PAYLOAD_SIZES = {BEGIN: 96, RUN: 16, SEAL: 64, WATERMARK: 8}
 MOST_RECORDS = 65536
-CONTINUES, GIVEN_TIME, CODEC = 0x01, 0x02, 0x30
+CONTINUES, GIVEN_TIME, CODEC, ZLIB = 0x01, 0x02, 0x30, 0x10
+BINARY, JSON, PROTO = range(3)
+SPELLED = {JSON: json_frames, PROTO: proto_frames}  # formats that tell index, term and time of each entry
+MOST_INFLATED = 1032
 
 
 class Damage(Exception):
@@ -63,8 +69,9 @@ class Frame(NamedTuple):
     distance: int  # 0: no claim
     time: int
     payload: bytes
-    header_checksum: int
+    header_checksum: int  # of the other formats, the check
     payload_checksum: int
+    own: Optional[Tuple[int, int, int, int]] = None  # of an entry in other formats: term, time, size and CRC-32 of its bytes
 
 
 class Begin(NamedTuple):
@@ -138,7 +145,7 @@ def next_digest(digest: int, header_checksum: int) -> int:
 
 
 def frame_at(data: bytes, offset: int, salt: int) -> Optional[Frame]:
-    """The frame at offset, or None where none verifies: header first, then the bound, then the payload."""
+    """The binary frame at offset, or None where none verifies: header first, then the bound, then the payload."""
     header = data[offset : offset + 24]
     if len(header) < 24:
         return None
@@ -155,6 +162,34 @@ def frame_at(data: bytes, offset: int, salt: int) -> Optional[Frame]:
     end = offset + 24 + (length + 7) // 8 * 8  # the file may end before: in the zeros behind the payload
     time = int.from_bytes(header[19:24], "little")
     return Frame(offset, end, kind, flags, relative, distance, time, payload, checksum, payload_checksum)
+
+
+def spelled_frame_at(data: bytes, offset: int, salt: int, format: int, base: Optional[int]) -> Optional[Frame]:
+    """The same in another format. base: of the segment, None where it is not known; then the index takes the relative one's place."""
+    found = SPELLED[format].frame_at(data, offset, salt)
+    if not found or not 0 <= found.index - (base or 0) < 1 << (64 if base is None else 32):
+        return None
+    if len(found.payload) != PAYLOAD_SIZES.get(found.type, len(found.payload)):
+        return None
+    if found.type == METADATA and ride_of(found.payload) is None:
+        return None
+    own = (found.term, found.timestamp, found.size, found.checksum) if found.type == ENTRY else None
+    return Frame(
+        offset, found.end, found.type, found.flags, found.index - (base or 0), found.distance, 0, found.payload, found.check, 0, own)
+
+
+def inflate(stream: bytes, size: int, checksum: int) -> Optional[bytes]:
+    """The bytes of an entry that was compressed, or None where the stream does not hold exactly them."""
+    if size > min(LARGEST_LENGTH, MOST_INFLATED * len(stream)):
+        return None
+    inflater = zlib.decompressobj()
+    try:
+        data = inflater.decompress(stream, size + 1)
+        data += inflater.decompress(inflater.unconsumed_tail, 1) if len(data) == size and not inflater.eof else b""
+    except zlib.error:
+        return None
+    good = inflater.eof and not inflater.unused_data and len(data) == size and zlib.crc32(data) == checksum
+    return data if good else None
 
 
 def records_in(data: bytes) -> Optional[Records]:
@@ -226,13 +261,26 @@ class Segment:
         self.id = int(self.name[:16], 16)
         with open(path, "rb") as file:
             self.data = file.read()
-        self._read_header(uuid, format)
+        self.format = format
         self.begin: Optional[Begin] = None
-        frame = frame_at(self.data, FIRST_FRAME, self.salt)
-        if frame and frame.type == BEGIN and frame.relative_index == 0:
-            self.begin = Begin(*struct.unpack_from("<QQQQQQQqqQqQ", frame.payload))
+        self._read_header(uuid, format)
+        frame = self.frame_at(FIRST_FRAME)
+        if frame and frame.type == BEGIN and (format != BINARY or frame.relative_index == 0):
+            begin = Begin(*struct.unpack_from("<QQQQQQQqqQqQ", frame.payload))
+            if format == BINARY or frame.relative_index == begin.base_index:
+                self.begin = begin
+
+    def frame_at(self, offset: int) -> Optional[Frame]:
+        """The frame at offset, or None where none verifies."""
+        if self.format == BINARY:
+            return frame_at(self.data, offset, self.salt)
+        return spelled_frame_at(self.data, offset, self.salt, self.format, self.begin.base_index if self.begin else None)
 
     def _read_header(self, uuid: bytes, format: int) -> None:
+        found = next((number for number, module in SPELLED.items() if module.header_of(self.data)), BINARY)
+        if found != BINARY:
+            self._read_spelled_header(uuid, format, found)
+            return
         header = self.data[:64]
         if len(header) < 64 or struct.unpack_from("<I", header, 60)[0] != zlib.crc32(header[:60]):
             raise Damage(f"{self.name}: the segment header does not verify")
@@ -243,13 +291,21 @@ class Segment:
             raise Damage(f"{self.name}: this is no segment")
         if major > 1:
             raise NewerVersion(f"{self.name} has format version {major}")
-        if own_uuid != uuid or own_id != self.id:
+        if own_uuid != uuid or own_id != self.id or format != BINARY:
             raise Damage(f"{self.name}: the segment belongs to another log or has another name")
-        if own_format != format or own_format != 0:
+        if own_format != BINARY:
             raise NewerVersion(f"{self.name} has entry format {own_format}")
         if first_frame != FIRST_FRAME:
             raise NewerVersion(f"{self.name} has its first frame at {first_frame}")
         self.salt = salt
+
+    def _read_spelled_header(self, uuid: bytes, format: int, found: int) -> None:
+        header = SPELLED[found].header_of(self.data)
+        if header.major > 1:
+            raise NewerVersion(f"{self.name} has format version {header.major}")
+        if header.uuid != uuid or header.segment != self.id or format != found:
+            raise Damage(f"{self.name}: the segment belongs to another log or has another name")
+        self.salt = header.salt
 
     @property
     def base(self) -> int:
@@ -264,7 +320,7 @@ class Segment:
             if not match:
                 return
             offset = match.start() // 8 * 8
-            frame = frame_at(self.data, offset, self.salt)
+            frame = self.frame_at(offset)
             if frame:
                 yield frame
             offset = frame.end if frame else offset + 8
@@ -272,6 +328,16 @@ class Segment:
     def claim_from(self, offset: int, base: int) -> int:
         """The highest index that a frame at or behind offset says was durable, or 0."""
         return max((claim_of(frame, base) for frame in self.valid_frames_from(offset)), default=0)
+
+    def claims_own_entries(self) -> bool:
+        """Whether, without its begin frame, it says that one of its own entries was durable."""
+        if self.format == BINARY:  # a claim counts where it reaches whatever the base was
+            base = 1 << 40
+            frames = (frame for frame in self.valid_frames_from(FIRST_FRAME) if frame.type != WATERMARK)
+            return max((claim_of(frame, base) for frame in frames), default=0) >= base
+        frames = list(self.valid_frames_from(FIRST_FRAME))
+        lowest = min((frame.relative_index for frame in frames if frame.type == ENTRY), default=1 << 64)
+        return max((claim_of(frame, 0) for frame in frames), default=0) >= lowest
 
 
 def claim_of(frame: Frame, base: int) -> int:
@@ -284,7 +350,7 @@ def claim_of(frame: Frame, base: int) -> int:
 def refuse_unknown(segment: Segment, frame: Frame) -> None:
     if frame.flags & ~(CONTINUES | GIVEN_TIME | CODEC):
         raise NewerVersion(f"{segment.name}: unknown flags {frame.flags:#x} at {frame.offset}")
-    if frame.flags & CODEC:
+    if frame.flags & CODEC > ZLIB:
         raise NewerVersion(f"{segment.name}: codec {frame.flags >> 4 & 3} at {frame.offset}")
     if BLOCK <= frame.type <= 127:
         raise NewerVersion(f"{segment.name}: unknown frame type {frame.type} at {frame.offset}")
@@ -311,7 +377,7 @@ class Scan:
         self.digest = 0
         self.end = FIRST_FRAME
         while limit is None or self.end < limit:
-            frame = frame_at(segment.data, self.end, segment.salt)
+            frame = segment.frame_at(self.end)
             if not frame:
                 break
             refuse_unknown(segment, frame)
@@ -340,10 +406,20 @@ class Scan:
 
     def _take_entry(self, frame: Frame) -> None:
         run = self.runs[-1]
-        entry = Entry(
-            self.next_index, run.term, signed(run.time_base + frame.time), frame.payload, frame.payload_checksum,
-            bool(frame.flags & GIVEN_TIME),
-        )
+        term, time, size, checksum = frame.own or (
+            run.term, signed(run.time_base + frame.time), len(frame.payload), frame.payload_checksum)
+        payload: Optional[bytes] = frame.payload
+        if frame.flags & CODEC:
+            stream = frame.payload
+            if not frame.own:
+                size, checksum = struct.unpack_from("<II", stream) if len(stream) > 8 else (0, 0)
+                stream = stream[8:]
+            payload = inflate(stream, size, checksum)
+        elif zlib.crc32(frame.payload) != checksum:
+            payload = None
+        if payload is None:
+            raise Damage(f"{self.segment.name}: entry {self.next_index} at {frame.offset} is not what was appended")
+        entry = Entry(self.next_index, term, time, payload, checksum, bool(frame.flags & GIVEN_TIME))
         self.offsets.append(frame.offset)
         self.digests.append(self.digest)
         self.times.append(self.highest_time)
@@ -509,7 +585,7 @@ class Log:
             raise Damage("walrus.meta: the slots belong to different logs")
         offset = max(slots, key=lambda where: slots[where].sequence)
         self.slot = slots[offset]
-        if self.slot.format != 0:
+        if self.slot.format > PROTO:
             raise NewerVersion(f"walrus.meta: entry format {self.slot.format}")
         self.records = records_of(data, offset, self.slot) or {}
 
@@ -565,10 +641,8 @@ class Log:
 
     def _refuse_lost_begin(self, segment: Segment) -> None:
         """A segment without a begin frame holds nothing, unless something says that it did."""
-        # The base index is lost with the begin frame, so a claim counts where it reaches whatever the base was.
-        base = 1 << 40
         side, _ = self._side_file(segment)
-        if side and side.clean or segment.claim_from(FIRST_FRAME, base) >= base:
+        if side and side.clean or segment.claims_own_entries():
             raise Damage(f"{segment.name}: the begin frame does not verify, and entries behind it had been durable")
 
     def _check_chain(self) -> None:
@@ -711,7 +785,7 @@ class Log:
     def _check_tables(self, scan: Scan, side: Optional[SideFile]) -> None:
         """Holds footer and side file against the frames. What is wrong with them is told and costs nothing."""
         segment = scan.segment
-        seal = frame_at(segment.data, scan.end, segment.salt)
+        seal = segment.frame_at(scan.end)
         if seal and seal.type == SEAL:
             wrong = check_table(segment.data, descriptor_of(seal.payload), scan)
             self.found.append(f"{segment.name}: footer: {'counts for nothing: ' + wrong if wrong else 'ok'}")
