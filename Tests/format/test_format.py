@@ -257,6 +257,18 @@ class PageTests(unittest.TestCase):
         self.assertEqual((names["payload"], names["kind"], names["next_offset"]), (b"hello", read_log.ENTRY, 4248))
         self.assertIn(f"time base: {1_700_000_000_000_000_000 - names['time']}", example)
 
+    def test_the_lines_of_the_page_verify(self):
+        """The JSON segment that is shown there, each line at its place."""
+        page = (ROOT / "docs" / "FORMAT.md").read_text().partition("This is a segment of format 1")[2]
+        lines = page.partition("```\n")[2].partition("```")[0].encode().splitlines()
+        data = bytes(FIRST_FRAME)
+        for line in lines:
+            data += line + b" " * (-(len(line) + 1) % 8) + b"\n"
+            frame = read_log.json_frames.frame_at(data, len(data) - (len(line) + 8) // 8 * 8, 0xCE49D6CA)
+            self.assertIsNotNone(frame, line)
+            self.assertEqual(frame.end, len(data))
+        self.assertEqual(len(lines), 10)
+
 
 # ---- Logs made now
 
