@@ -412,7 +412,7 @@ WALRUS_API int32_t walrus_wait_durable(walrus_t *log, uint64_t index, int64_t ti
  * read-only handle, the last index. For poll, epoll, select and event loops. One for each log, the same at each
  * call, nonblocking, owned by the log until walrus_close: do not close it. Reading 8 bytes clears it; moves in
  * between count as one, so look at walrus_durable_index after each. Made at the first call, when it is not
- * readable yet; also readable once after walrus_shutdown.
+ * readable yet; also readable once after walrus_shutdown, and after a failed write or sync (POISONED).
  * Errors: IO (no more descriptors), NO_MEMORY. Any thread; since 0.2. */
 WALRUS_API int32_t walrus_notify_fd(walrus_t *log, int *fd);
 
