@@ -10,6 +10,7 @@ from support import walrus
 # unittest's own way to name classes and tests on the command line wants them here.
 from test_async import *  # noqa: F403
 from test_documents import *  # noqa: F403
+from test_examples import *  # noqa: F403
 from test_follow import *  # noqa: F403
 from test_operations import *  # noqa: F403
 from test_scenarios import *  # noqa: F403
