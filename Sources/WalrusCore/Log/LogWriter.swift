@@ -334,7 +334,9 @@ struct LogWriter<S: Storage>: ~Copyable {
     /// The file of a format that people can read holds nothing but what counts. Bytes behind a logical end are never written again, but they may go.
     func cutToEnd(_ segment: SegmentRef) {
         guard let file = try? storage.open(.segment(segment.id), .write) else { return }
-        try? storage.truncate(file, to: tail.endOffset)
+        // With padding, the block in which a recovered tail ends may hold what is acknowledged, and a cut within it writes it again.
+        let block = tail.isOpen ? 1 : max(options.syncPadding, 1)
+        try? storage.truncate(file, to: (tail.endOffset + block - 1) / block * block)
         storage.close(file)
     }
 
