@@ -9,10 +9,11 @@
 #   make wheel    the Python package with the library in it, in build/wheel/dist
 #   make bench    libwalrus against the machine's floor and against RocksDB, LevelDB, LMDB and SQLite: 10 minutes,
 #                 tables and plots into docs/benchmarks; FORM=short takes under 3 minutes (into build/bench/report)
+#   make bench-formats   size and speed by format and compression, into docs/benchmarks/formats.md: a minute
 #   make format   the toolchain's formatter over all Swift code
 #   make clean
 
-.PHONY: all setup demo test install uninstall dist wheel bench format clean
+.PHONY: all setup demo test install uninstall dist wheel bench bench-formats format clean
 
 all: setup
 	scripts/build
@@ -45,6 +46,9 @@ wheel: all
 FORM ?= full
 bench: all
 	Benchmarks/run --$(FORM)
+
+bench-formats: all
+	Benchmarks/formats/run
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests
