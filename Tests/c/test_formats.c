@@ -394,6 +394,10 @@ static void run_calls(uint64_t seed, int calls) {
     check_world(&world);
     CHECK_OK(walrus_close(world.log));
     forget(&world, world.first, world.next);
+    for (int i = 0; i < KEYS; i++) {
+        free(world.values[i]);
+        free(world.staged[i]);
+    }
 }
 
 /* Catches: a call that one format or the other answers differently, whatever the settings and whatever came before. */
@@ -502,6 +506,8 @@ CASE(a_segment_of_another_format_is_damage) {
         CHECK_NOTE("a %s segment in a %s log", formats[i / 3], formats[i % 3]);
         CHECK_CODE(WALRUS_E_CORRUPT, try_open(in_memory("log"), "", &log));
     }
+    for (int i = 0; i < 3; i++)
+        image_free(images[i]);
 }
 
 /* ---- What compression saves ----------------------------------------------------------------- */
