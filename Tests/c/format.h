@@ -53,31 +53,58 @@ static inline uint32_t json_salt(const unsigned char *segment) {
     return (uint32_t)strtoul(field + 8, NULL, 16);
 }
 
-static inline uint32_t json_checksum(const unsigned char *segment, const frame_t *frame) {
-    return (uint32_t)crc32(json_salt(segment) ^ (uint32_t)(frame->offset / 8), segment + frame->offset + 14,
-                           (uInt)(frame->end - frame->offset - 14));
+static const char json_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/* The number that some base64url digits say, the first the highest; all ones if one of them is none. */
+static inline uint64_t json_digits(const unsigned char *digits, size_t count) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *digit = digits[i] == 0 ? NULL : strchr(json_alphabet, digits[i]);
+        if (digit == NULL)
+            return UINT64_MAX;
+        value = value << 6 | (uint64_t)(digit - json_alphabet);
+    }
+    return value;
+}
+
+static inline size_t json_digit_count(uint64_t value) {
+    size_t count = 1;
+    while (value >>= 6)
+        count++;
+    return count;
+}
+
+static inline void put_json_digits(char *to, size_t count, uint64_t value) {
+    for (size_t i = count; i-- > 0; value >>= 6)
+        to[i] = json_alphabet[value & 63];
+}
+
+/* What a line's check has to be: of the bytes behind its digits, then of the durable distance. */
+static inline uint32_t json_check(uint32_t salt, size_t offset, const unsigned char *line, size_t size, unsigned distance) {
+    unsigned char last = (unsigned char)distance;
+    return (uint32_t)crc32(crc32(salt ^ (uint32_t)(offset / 8), line + 13, (uInt)size - 13), &last, 1);
 }
 
 /* The line at offset, if it verifies. Where it ends is told by its newline here, not by what it says of its length. */
 static inline bool json_frame(const unsigned char *segment, size_t size, size_t offset, frame_t *frame) {
     const unsigned char *line = segment + offset, *newline = offset < size ? memchr(line, '\n', size - offset) : NULL;
-    if (newline == NULL || newline - line < 40 || memcmp(line, "{\"c\":\"", 6) != 0)
+    if (newline == NULL || newline - line < 30 || memcmp(line, "{\"c\":\"", 6) != 0)
         return false;
     size_t length = (size_t)(newline - line) + 1;
     const char *quote = memchr(line + 6, '"', 20), *name;
     *frame = (frame_t){.offset = offset, .payload_end = offset + length, .end = offset + length};
-    if (quote == NULL || strncmp(quote, "\",\"index\":", 10) != 0)
+    if (quote == NULL || quote < (const char *)line + 14 || strncmp(quote, "\",\"index\":", 10) != 0)
         return false;
     frame->index = strtoull(quote + 10, (char **)&name, 10);
-    char check[9] = {0};
-    memcpy(check, line + 6, 8);
     frame->type = strncmp(name, ",\"term\"", 7) == 0    ? FRAME_ENTRY
                   : strncmp(name, ",\"begin\"", 8) == 0 ? FRAME_BEGIN
                                                         : FRAME_OTHER;
     size_t head = (size_t)((const char *)newline - name) < 100 ? (size_t)((const char *)newline - name) : 100;
     frame->flags = memmem(name, head, ",\"flags\":[\"continues\"", 21) != NULL ? FLAG_CONTINUES : 0;
-    frame->length = (uint32_t)strtoul((const char *)line + 16, NULL, 16);
-    return strtoul(check, NULL, 16) == json_checksum(segment, frame);
+    frame->length = (uint32_t)json_digits(line + 13, (size_t)(quote - (const char *)line) - 13);
+    uint64_t packed = json_digits(line + 6, 7);
+    uint32_t check = json_check(json_salt(segment), offset, line, length, (unsigned)(packed >> 2 & 255));
+    return (packed & 3) == 0 && packed >> 10 == check;
 }
 
 /* ---- Protocol Buffers ----------------------------------------------------------------------- */

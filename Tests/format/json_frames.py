@@ -21,7 +21,7 @@ from proto_frames import BEGIN, ENTRY, HEADER_SIZE, LARGEST_LENGTH, METADATA, PA
 NUMBER = rb"(0|[1-9][0-9]{0,19})"
 TIME = rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z)"
 FLAGS = rb'(?:,"flags":(\[[^\]]*\]))?(?:,"codec":("zlib"|2|3),"size":' + NUMBER + rb")?"
-START = re.compile(rb'\{"c":"([0-9a-f]{8})([0-9a-f]{2})(0|[1-9a-f][0-9a-f]{0,7})","index":' + NUMBER)
+START = re.compile(rb'\{"c":"([A-Za-z0-9_-]{7})(A|[B-Za-z0-9_-][A-Za-z0-9_-]{0,5})","index":' + NUMBER)
 REST = (
     re.compile(rb',"term":' + NUMBER + rb',"timestamp":"' + TIME + rb'"' + FLAGS + rb',"checksum":"([0-9a-f]{8})","(data|data_base64)":"'),
     re.compile(rb',"type":' + NUMBER + FLAGS + rb',"(data|data_base64)":"'),
@@ -50,6 +50,11 @@ def number_of(digits: bytes, most: int = (1 << 64) - 1) -> int:
     value = int(digits)
     expect(value <= most)
     return value
+
+
+def digits_of(digits: bytes) -> int:
+    """A number in base64url digits, eight at the most."""
+    return int.from_bytes(base64.urlsafe_b64decode(digits.rjust(8, b"A")), "big")
 
 
 # ---- Times and bytes
@@ -205,8 +210,9 @@ def frame_at(data: bytes, offset: int, salt: int) -> Optional[Frame]:
 def read_frame(data: bytes, offset: int, salt: int) -> Frame:
     start = START.match(data, offset)
     expect(start is not None)
-    check, distance, size = (int(digits, 16) for digits in start.groups()[:3])
-    index = number_of(start[4])
+    packed, size, index = digits_of(start[1]), digits_of(start[2]), number_of(start[3])
+    check, distance = packed >> 10, packed >> 2 & 255
+    expect(packed & 3 == 0)
     for kind, pattern in enumerate(REST):
         rest = pattern.match(data, start.end())
         if rest:
@@ -218,7 +224,8 @@ def read_frame(data: bytes, offset: int, salt: int) -> Frame:
     end += -(end - offset + 1) % 8 + 1
     expect(size <= MOST_BODY and end <= len(data))
     expect(data[value_end:end] == (quote + b"}").ljust(end - value_end - 1) + b"\n")
-    expect(zlib.crc32(memoryview(data)[offset + 14 : end], salt ^ (offset // 8 & 0xFFFFFFFF)) == check)
+    behind = zlib.crc32(memoryview(data)[offset + 13 : end], salt ^ (offset // 8 & 0xFFFFFFFF))
+    expect(zlib.crc32(bytes([distance]), behind) == check)
     value = data[body_at:value_end]
     term = timestamp = checksum = 0
     if kind == 2:

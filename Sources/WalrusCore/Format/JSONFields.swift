@@ -58,9 +58,19 @@ struct JSONWriter {
         at &+= digits
     }
 
+    mutating func put(base64URL value: UInt64, digits: Int) {
+        if !isCounting {
+            for i in 0..<digits {
+                let shift = UInt64(6 &* (digits &- 1 &- i))
+                target.store8(Base64URL.digit(UInt8(truncatingIfNeeded: value >> shift) & 63), at &+ i)
+            }
+        }
+        at &+= digits
+    }
+
     /// As few digits as there are.
-    mutating func put(shortHex value: UInt64) {
-        put(hex: value, digits: max(1, (67 &- value.leadingZeroBitCount) / 4))
+    mutating func put(base64URL value: UInt64) {
+        put(base64URL: value, digits: max(1, (69 &- value.leadingZeroBitCount) / 6))
     }
 
     mutating func put(time: Int64) {
@@ -134,12 +144,23 @@ struct JSONReader {
         return value
     }
 
-    /// At most eight digits, and no zeros before them.
-    mutating func shortHex() -> UInt64? {
+    mutating func base64URL(_ digits: Int) -> UInt64? {
+        guard bytes.count &- at >= digits else { return nil }
+        var value: UInt64 = 0
+        for i in 0..<digits {
+            guard let digit = Base64URL.value(bytes.u8(at &+ i)) else { return nil }
+            value = value << 6 | UInt64(digit)
+        }
+        at &+= digits
+        return value
+    }
+
+    /// At most six digits, and no zeros before them.
+    mutating func shortBase64URL() -> UInt64? {
         var digits = 0
-        while digits < 8 && at &+ digits < bytes.count && Hex.value(bytes.u8(at &+ digits)) != nil { digits &+= 1 }
-        guard digits > 0, digits == 1 || bytes.u8(at) != 0x30 else { return nil }
-        return hex(digits)
+        while digits < 6 && at &+ digits < bytes.count && Base64URL.value(bytes.u8(at &+ digits)) != nil { digits &+= 1 }
+        guard digits > 0, digits == 1 || bytes.u8(at) != Base64URL.digit(0) else { return nil }
+        return base64URL(digits)
     }
 
     mutating func time() -> Int64? {

@@ -1,20 +1,24 @@
 // JSONFrame.swift - a frame as one line of JSON
 //
-//      {"c":"5f0e11aa0105","index":7,"term":2,"timestamp":"2026-11-24T15:00:00.123456789Z","checksum":"3610a686","data":"hello"}
-//            |       | |                                                                                               spaces,
-//            |       | bytes of the value of the last field, without its quotes, as few digits as there are             then a
-//            |       durable distance                                                                                   newline
-//            check: of every byte behind it, the newline included
+//      {"c":"Xw4RqgEF","index":7,"term":2,"timestamp":"2026-11-24T15:00:00.123456789Z","checksum":"3610a686","data":"hello"}
+//            |      |                                                                                                      spaces,
+//            |      bytes of the value of the last field, without its quotes, as few digits as there are                   then a
+//            check, durable distance, two bits that are 0                                                                  newline
 //
 // Each line is spelled in one way only: order and names of fields, no spaces but those that fill it up to a multiple of 8,
-// escapes as JSONText has them. The check starts as that of a binary frame does. Where the line ends follows from its
-// beginning, so nobody has to look for a newline. docs/FORMAT.md has the grammar.
+// escapes as JSONText has them. Where the line ends follows from its beginning, so nobody has to look for a newline.
+// docs/FORMAT.md has the grammar.
+//
+// The check is of every byte behind its digits, the newline included, and then of the durable distance. It starts as that of a
+// binary frame does. Check and distance share a digit: with the distance last, the bits that do are neighbours in the checksum's
+// eyes, and it finds every change to neighbours.
 
 enum JSONFrame {
     /// A beginning of so many bytes tells all that stands before the last field's value.
     static var outlineSize: Int { 256 }
     private static var checkAt: Int { 6 }
-    private static var coverFrom: Int { 14 }
+    private static var checkDigits: Int { 7 }
+    private static var coverFrom: Int { 13 }
     /// Of the largest payload, escaped; base64 is never longer.
     private static var largestBody: UInt64 { UInt64(JSONText.largestEscaped(FrameHeader.largestLength)) }
 
@@ -52,10 +56,11 @@ enum JSONFrame {
         writer.put(isQuoted(header.type, measure.coding) ? "\"}" : "}")
         writer.put(spaces: measure.frameSize - writer.at - 1)
         writer.put("\n")
-        let check = frame.bytes.slice(coverFrom, measure.frameSize - coverFrom)
+        let behind = frame.bytes.slice(coverFrom, measure.frameSize - coverFrom)
             .checksum(from: FrameHeader.seed(salt: salt, offset: offset))
+        let check = ChecksumStep.adding(header.durableDistance, to: behind)
         writer = JSONWriter(to: frame, at: checkAt)
-        writer.put(hex: UInt64(check), digits: 8)
+        writer.put(base64URL: UInt64(check) << 10 | UInt64(header.durableDistance) << 2, digits: checkDigits)
         return check
     }
 
@@ -87,9 +92,8 @@ enum JSONFrame {
     }
 
     private static func putHead(_ header: FrameHeader, _ coding: BodyCoding, _ bodyCount: Int, _ writer: inout JSONWriter) {
-        writer.put("{\"c\":\"00000000")
-        writer.put(hex: UInt64(header.durableDistance), digits: 2)
-        writer.put(shortHex: UInt64(bodyCount))
+        writer.put("{\"c\":\"AAAAAAA")
+        writer.put(base64URL: UInt64(bodyCount))
         writer.put("\",\"index\":")
         writer.put(header.index)
         if header.type == FrameType.entry {
@@ -181,12 +185,14 @@ enum JSONFrame {
     static func outline(_ prefix: Bytes, salt: UInt32, offset: UInt64) -> FrameOutline? {
         guard prefix.count >= 8, mayBegin(prefix.u64(0)) else { return nil }
         var reader = JSONReader(prefix, at: checkAt)
-        guard let check = reader.hex(8), let distance = reader.hex(2), let bodyCount = reader.shortHex(),
+        guard let packed = reader.base64URL(checkDigits), packed & 3 == 0, let bodyCount = reader.shortBase64URL(),
             bodyCount <= largestBody,
             reader.take("\",\"index\":"), let index = reader.number()
         else { return nil }
+        let check = UInt32(truncatingIfNeeded: packed >> 10)
+        let distance = UInt8(truncatingIfNeeded: packed >> 2)
         var header = FrameHeader(
-            type: FrameType.entry, length: 0, index: index, durableDistance: UInt8(distance), size: 0, checksum: 0)
+            type: FrameType.entry, length: 0, index: index, durableDistance: distance, size: 0, checksum: 0)
         guard let coding = head(&reader, &header), largestLength(header.type, coding, Int(bodyCount), &header.length) else {
             return nil
         }
@@ -194,9 +200,9 @@ enum JSONFrame {
         if header.codec == 0 { header.payloadChecksum = header.checksum }
         let frameSize = frameSize(reader.at, Int(bodyCount), header.type, coding)
         return FrameOutline(
-            header: header, checksum: UInt32(check), frameSize: frameSize, bodyAt: reader.at, bodyCount: Int(bodyCount),
+            header: header, checksum: check, frameSize: frameSize, bodyAt: reader.at, bodyCount: Int(bodyCount),
             coding: coding, coverFrom: coverFrom, coverTo: frameSize, coverSeed: FrameHeader.seed(salt: salt, offset: offset),
-            coverChecksum: UInt32(check))
+            coverChecksum: ChecksumStep.removing(distance, from: check))
     }
 
     /// Reads what stands between the index and the last value.

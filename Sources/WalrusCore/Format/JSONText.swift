@@ -330,3 +330,21 @@ enum Hex {
         return digit >= 0x61 && digit <= 0x66 ? digit &- 0x57 : nil
     }
 }
+
+/// The digits of numbers in base64url, RFC 4648 section 5: values, not bytes, so without padding.
+enum Base64URL {
+    @inline(__always)
+    static func digit(_ value: UInt8) -> UInt8 {
+        if value < 26 { return 0x41 &+ value }
+        if value < 52 { return 0x47 &+ value }
+        return value < 62 ? value &- 4 : value == 62 ? 0x2d : 0x5f
+    }
+
+    @inline(__always)
+    static func value(_ digit: UInt8) -> UInt8? {
+        if digit >= 0x61 && digit <= 0x7a { return digit &- 0x47 }
+        if digit >= 0x41 && digit <= 0x5a { return digit &- 0x41 }
+        if digit >= 0x30 && digit <= 0x39 { return digit &+ 4 }
+        return digit == 0x2d ? 62 : digit == 0x5f ? 63 : nil
+    }
+}
