@@ -58,6 +58,7 @@ extension Log {
     private func pinSlowly(_ index: UInt64) throws(LogError) -> SegmentRef {
         let opener = SegmentOpener(storage: storage, logID: logID, format: format, lends: options.zeroCopy)
         while true {
+            let structure = structure.load(ordering: .acquiring)
             switch segments.find(index, isFirstLook: false) {
             case .found(let segment): return segment
             case .none: throw LogError(.corrupt, "the entry's segment is missing", index: index)
@@ -65,7 +66,8 @@ extension Log {
                 try segments.noteBase(id, try baseIndex(of: id, opener))
             case .needsOpening(let id, let successor):
                 let opened = try openBefore(successor, id, index, opener)
-                if let unwanted = try segments.install(opened) { storage.close(unwanted.release()) }
+                let unwanted = try segments.install(opened) { structure == self.structure.load(ordering: .acquiring) }
+                if let unwanted { storage.close(unwanted.release()) }
             }
         }
     }

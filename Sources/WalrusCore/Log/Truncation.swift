@@ -84,10 +84,12 @@ extension Log {
         dropUnsynced(from: segment.id, &writer)
         // Since it was pinned the table may have evicted it, and another reader may have opened it anew.
         var last = segment
-        if let open = segments.pinOpen(segment.id) {
-            last = open
-            storage.close(open.release())
-        } else {
+        while !isTaken && last == segment {
+            if let open = segments.pinOpen(segment.id) {
+                last = open
+                storage.close(open.release())
+                break
+            }
             let unwanted = try segments.install(segment)
             isTaken = unwanted != segment
             if isTaken, let unwanted { storage.close(unwanted.release()) }

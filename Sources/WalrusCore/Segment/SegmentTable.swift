@@ -89,11 +89,14 @@ final class SegmentTable: Sendable {
     }
 
     /// Puts an opened segment, whose reference the table takes over, into its slot. Gives back what the table no longer wants:
-    /// the segment itself if it came too late, or one that was evicted for it.
-    func install(_ segment: SegmentRef) throws(LogError) -> SegmentRef? {
+    /// the segment itself if it came too late, or one that was evicted for it. `isCurrent`: whether what it was opened by still holds; a
+    /// cut may have moved its end meanwhile.
+    func install(_ segment: SegmentRef, if isCurrent: () -> Bool = { true }) throws(LogError) -> SegmentRef? {
         misses.add(1, ordering: .relaxed)
         return try slots.withExclusive { slots in
-            guard let i = SegmentTable.position(segment.id, in: slots), slots[i].segment == nil else { return segment }
+            guard let i = SegmentTable.position(segment.id, in: slots), slots[i].segment == nil, isCurrent() else {
+                return segment
+            }
             slots[i].segment = segment
             slots[i].baseIndex = segment.baseIndex
             segment.lastUse = openings.next()
