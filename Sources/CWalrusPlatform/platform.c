@@ -155,7 +155,31 @@ void *wp_reserve(uint64_t length) {
     return at == MAP_FAILED ? NULL : at;
 }
 
-/* ---- Chance and threads ------------------------------------------------------------------------ */
+/* ---- Time, chance and threads ------------------------------------------------------------------------ */
+
+#if defined(__x86_64__)
+int64_t wp_clock_look(struct wp_clock *clock) {
+    /* Of a clock that nobody sets. The rate is measured over 2 ms at first, then anew each second. */
+    int64_t now = wp_monotonic_ns();
+    clock->ticks = __builtin_ia32_rdtsc();
+    clock->time = wp_realtime_ns();
+    int64_t passed = now - clock->since_time;
+    uint64_t ticks = clock->ticks - clock->since_ticks;
+    if (clock->since_ticks == 0 || passed < 0 || passed > 60000000000) {
+        clock->since_ticks = clock->ticks;
+        clock->since_time = now;
+        clock->rate = clock->trust = 0;
+    } else if (passed > (clock->rate ? 1000000000 : 2000000) && ticks > 0) {
+        clock->rate = (uint64_t)(((unsigned __int128)(uint64_t)passed << 32) / ticks);
+        /* A counter that stands still or runs at less than 100 MHz or more than 10 GHz is none to go by. */
+        bool likely = clock->rate > (1ull << 32) / 10 && clock->rate < (10ull << 32);
+        clock->trust = likely ? (100000ull << 32) / clock->rate : 0;
+        clock->since_ticks = clock->ticks;
+        clock->since_time = now;
+    }
+    return clock->time;
+}
+#endif
 
 int32_t wp_random(void *to, size_t size) {
     unsigned char *at = to;

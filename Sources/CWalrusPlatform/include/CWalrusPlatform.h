@@ -74,6 +74,28 @@ static inline int64_t wp_monotonic_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+/* The time of day for one thread at a time that asks again and again: between two looks at the system's clock, at most a tenth of a
+ * millisecond apart, the processor's time-stamp counter goes on from there, in half the time. All zeros at first. What the counter
+ * says is never trusted for longer, so a wrong rate, or another processor's counter, can do no more harm than that. */
+struct wp_clock {
+    uint64_t ticks; /* of the counter, when the system's clock was looked at */
+    int64_t time;   /* what that said */
+    uint64_t trust; /* for so many ticks the counter will do */
+    uint64_t rate;  /* 2^32 nanoseconds a tick; 0: not known yet */
+    uint64_t since_ticks; /* between these and now the rate is measured */
+    int64_t since_time;
+};
+int64_t wp_clock_look(struct wp_clock *clock);
+static inline int64_t wp_clock_now(struct wp_clock *clock) {
+#if defined(__x86_64__)
+    uint64_t ticks = __builtin_ia32_rdtsc() - clock->ticks;
+    if (ticks < clock->trust) return clock->time + (int64_t)(ticks * clock->rate >> 32);
+    return wp_clock_look(clock);
+#else
+    (void)clock;
+    return wp_realtime_ns();
+#endif
+}
 /* 0, or errno where the system has no randomness to give. */
 int32_t wp_random(void *to, size_t size);
 

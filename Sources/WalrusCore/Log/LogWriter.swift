@@ -42,6 +42,18 @@ struct LogWriter<S: Storage>: ~Copyable {
     /// - Throws: without a trace `.invalid`, `.tooLarge`, `.outOfOrder`, `.noSpace`, `.noMemory`; `.io` when a write failed, and the caller must poison.
     @inline(__always)
     mutating func append<R: Records>(_ records: R, durableIndex: UInt64) throws(WriteFailure) -> UInt64 {
+        let first = tail.nextIndex
+        if !isVirgin && values.staged.isEmpty,
+            let bytes = tail.putPlain(records, largest: options.maxEntrySize, durableIndex: durableIndex)
+        {
+            counts.noteAppend(records.count, bytes)
+            return first
+        }
+        return try appendAnything(records, durableIndex: durableIndex)
+    }
+
+    @inline(never)
+    private mutating func appendAnything<R: Records>(_ records: R, durableIndex: UInt64) throws(WriteFailure) -> UInt64 {
         do throws(LogError) {
             try admit(records, durableIndex: durableIndex)
         } catch {

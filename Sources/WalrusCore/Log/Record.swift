@@ -33,6 +33,17 @@ public protocol Records {
     func record(_ i: Int) throws(LogError) -> Record
 }
 
+extension Records {
+    /// The payload of a record that asks for nothing else: for no index, for no time, and for no other term than this one.
+    @inline(__always)
+    func plain(_ i: Int, term: UInt64) -> Bytes? {
+        guard let record = try? record(i), record.index == 0, record.time == nil, record.term ?? term == term,
+            record.deflated.count == 0
+        else { return nil }
+        return record.payload
+    }
+}
+
 public struct OneRecord: Records {
     let only: Record
     public init(_ record: Record) { only = record }

@@ -29,6 +29,9 @@ struct TailWriter<S: Storage>: ~Copyable {
     private(set) var file = FileHandle.none
     /// Whether frames may be put: not behind a cut, not behind a footer, not where something torn lies.
     private(set) var isOpen = false
+    /// How far the buffer may be filled without anything else being done: into space that is reserved, in a segment that takes
+    /// more. 0 in formats whose frames have to be spelled.
+    private var room = 0
     /// Whether a write failed: what the file holds is no longer known.
     private(set) var hasFailed = false
     /// Whether the file got bytes since it was last synced.
@@ -50,6 +53,7 @@ struct TailWriter<S: Storage>: ~Copyable {
     /// Up to here the segment may grow before the log rotates.
     private(set) var capacity: UInt64 = 0
     private var reservedEnd: UInt64 = 0
+    private var clock = StampClock()
     private var reserveStep: UInt64
     /// The highest durable index that a frame of this segment declares.
     private var claimed: UInt64 = 0
@@ -105,6 +109,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         risingFrom = point.risingFrom
         claimed = 0
         isDirty = false
+        measureRoom()
     }
 
     /// Goes on with no segment: the next entry gets `nextIndex` and the first of a new one.
@@ -119,10 +124,19 @@ struct TailWriter<S: Storage>: ~Copyable {
         risingFrom = nextIndex
         highestTime = .min
         isDirty = false
+        measureRoom()
     }
 
     /// Nothing more is put into this segment.
-    mutating func freeze() { isOpen = false }
+    mutating func freeze() {
+        isOpen = false
+        measureRoom()
+    }
+
+    private mutating func measureRoom() {
+        let end = min(reservedEnd, capacity)
+        room = isOpen && format == .binary && end > bufferStart ? Int(min(UInt64(bufferLimit), end &- bufferStart)) : 0
+    }
 
     /// Starts a new segment, whose begin frame is put. What was in the buffer is flushed, or is to be forgotten.
     mutating func begin(_ new: NewSegment) {
@@ -144,6 +158,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         claimed = segment.begin.durableIndex
         segment.begin.encode(to: scratch.bytes)
         putSmall(FrameType.begin, scratch.bytes.bytes, segment)
+        measureRoom()
     }
 
     /// Makes sure that frames up to `end` find space. Nothing is in the log yet when this throws `.noSpace`.
@@ -165,6 +180,7 @@ struct TailWriter<S: Storage>: ~Copyable {
             reservedEnd = least
         }
         reserveStep = min(reserveStep &* 2, 16 << 20)
+        measureRoom()
     }
 
     private func claim(to end: UInt64) throws(LogError) {
@@ -179,6 +195,61 @@ struct TailWriter<S: Storage>: ~Copyable {
     }
 
     // ---- Frames
+
+    /// Puts records as one batch, if they ask for nothing but the next indexes, the term of the last entry and the time now, fit into
+    /// the buffer and need no control frame, and returns the bytes of their payloads. nil: nothing was put, and whoever wants
+    /// to know why goes the long way.
+    @inline(__always)
+    mutating func putPlain<R: Records>(_ records: R, largest: Int, durableIndex: UInt64) -> UInt64? {
+        var end = bufferCount
+        var i = 0
+        repeat {
+            guard let payload = records.plain(i, term: lastTerm), payload.count <= largest else { return nil }
+            end &+= FrameHeader.frameSize(payload.count)
+            if end > room { return nil }
+            i &+= 1
+        } while i < records.count
+        guard let segment, lastTerm == run.term else { return nil }
+        let last = nextIndex &+ UInt64(truncatingIfNeeded: i &- 1)
+        if last >= .max - 1 { return nil }
+        if last &- durableIndex > 255 && (durableIndex > claimed || (nextIndex &- 1) >> 10 != last >> 10) { return nil }
+        let stamp = stamp()
+        let time = run.distance(of: stamp)
+        if time >= FrameHeader.timeRange { return nil }
+        var bytes: UInt64 = 0
+        i = 0
+        repeat {
+            guard let payload = records.plain(i, term: lastTerm) else { break }
+            let distance = nextIndex &- durableIndex
+            i &+= 1
+            putFitting(
+                payload, segment, i < records.count ? FrameHeader.continuesFlag : 0,
+                distance: distance > 255 ? 0 : UInt8(truncatingIfNeeded: distance), time: time, durableIndex: durableIndex)
+            if stamp > highestTime { highestTime = stamp }
+            bytes &+= UInt64(payload.count)
+            nextIndex &+= 1
+        } while i < records.count
+        return bytes
+    }
+
+    /// Puts an entry's frame into the buffer, which has room for it.
+    @inline(__always)
+    private mutating func putFitting(
+        _ payload: Bytes, _ segment: SegmentRef, _ flags: UInt8, distance: UInt8, time: UInt64, durableIndex: UInt64
+    ) {
+        let size = FrameHeader.frameSize(payload.count)
+        let offset = endOffset
+        // The last eight bytes hold the padding; what of the payload lies there is put over it.
+        buffer.bytes.store64(UInt64(0), bufferCount &+ size &- 8)
+        segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
+        let header = FrameHeader(
+            type: FrameType.entry, flags: flags,
+            payloadChecksum: buffer.bytes.copyChecksummed(payload, to: bufferCount &+ FrameHeader.size),
+            length: UInt32(truncatingIfNeeded: payload.count), relativeIndex: relativeIndex, durableDistance: distance, time: time
+        )
+        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: offset))
+        bufferCount &+= size
+    }
 
     /// Puts all records as one batch and returns the bytes of their payloads. Space was reserved for them.
     @inline(__always)
@@ -230,24 +301,20 @@ struct TailWriter<S: Storage>: ~Copyable {
         let payload = record.stored(.binary)
         let size = FrameHeader.frameSize(payload.count)
         if bufferCount &+ size > bufferLimit { try flush() }
-        let offset = endOffset
-        // The last eight bytes hold the padding; what of the payload lies there is put over it.
-        let isLarge = size > bufferLimit
-        if !isLarge { buffer.bytes.store64(UInt64(0), bufferCount &+ size &- 8) }
-        segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
-        var header = FrameHeader(
-            type: FrameType.entry, flags: flags, payloadChecksum: 0,
-            length: UInt32(truncatingIfNeeded: payload.count), relativeIndex: relativeIndex,
-            durableDistance: UInt8(truncatingIfNeeded: distance), time: run.distance(of: time))
-        header.payloadChecksum =
-            isLarge
-            ? payload.checksum() : buffer.bytes.copyChecksummed(payload, to: bufferCount &+ FrameHeader.size)
-        digest.add(header.encode(to: buffer.bytes, at: bufferCount, salt: segment.salt, offset: offset))
-        if isLarge {
-            try writePast(payload, size)
-        } else {
-            bufferCount &+= size
+        let time = run.distance(of: time)
+        if size <= bufferLimit {
+            putFitting(
+                payload, segment, flags, distance: UInt8(truncatingIfNeeded: distance), time: time, durableIndex: durableIndex)
+            return
         }
+        let offset = endOffset
+        segment.appendOffset(offset, highestTime: highestTime, digest: digest, durableIndex: durableIndex)
+        let header = FrameHeader(
+            type: FrameType.entry, flags: flags, payloadChecksum: payload.checksum(),
+            length: UInt32(truncatingIfNeeded: payload.count), relativeIndex: relativeIndex,
+            durableDistance: UInt8(truncatingIfNeeded: distance), time: time)
+        digest.add(header.encode(to: buffer.bytes, at: 0, salt: segment.salt, offset: offset))
+        try writePast(payload, size)
     }
 
     /// The same in a format in which the bytes on disk depend on what they say.
@@ -291,6 +358,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         }
         written &+= UInt64(measure.frameSize)
         bufferStart &+= UInt64(measure.frameSize)
+        measureRoom()
         segment.publish(readableEnd: bufferStart)
     }
 
@@ -305,7 +373,7 @@ struct TailWriter<S: Storage>: ~Copyable {
     /// The time now, but never less than a stamp that was given before.
     @inline(__always)
     mutating func stamp() -> Int64 {
-        let now = storage.realtime()
+        let now = storage.realtime(&clock)
         if now > highestStamp { highestStamp = now }
         return highestStamp
     }
@@ -325,6 +393,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         written &+= UInt64(FrameHeader.size &+ payload.count)
         // The padding is zeros, which the reserved space holds already.
         bufferStart &+= UInt64(size)
+        measureRoom()
         segment?.publish(readableEnd: bufferStart)
     }
 
@@ -420,6 +489,7 @@ struct TailWriter<S: Storage>: ~Copyable {
         written &+= UInt64(bufferCount)
         bufferStart &+= UInt64(bufferCount)
         bufferCount = 0
+        measureRoom()
         segment?.publish(readableEnd: bufferStart)
     }
 

@@ -198,6 +198,7 @@ import CWalrusPlatform
     // ---- Time and chance
 
     public func realtime() -> Int64 { wp_realtime_ns() }
+    @inline(__always) public func realtime(_ clock: inout StampClock) -> Int64 { clock.now() }
     public func monotonic() -> Int64 { wp_monotonic_ns() }
 
     public func random() throws(LogError) -> UInt64 {

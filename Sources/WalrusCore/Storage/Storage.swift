@@ -88,6 +88,8 @@ public protocol Storage: Sendable {
 
     /// Nanoseconds since 1970 UTC. May run backwards.
     func realtime() -> Int64
+    /// The same, for whoever asks again and again.
+    func realtime(_ clock: inout StampClock) -> Int64
     /// Nanoseconds from some start. Never runs backwards.
     func monotonic() -> Int64
     func random() throws(LogError) -> UInt64
@@ -101,6 +103,8 @@ public protocol Storage: Sendable {
 }
 
 extension Storage {
+    public func realtime(_ clock: inout StampClock) -> Int64 { realtime() }
+
     /// Reserves space; where the file system cannot, zeros are written, which claim it just as well.
     func claim(_ file: FileHandle, from: UInt64, to: UInt64) throws(LogError) {
         do throws(LogError) {
