@@ -511,7 +511,8 @@ WALRUS_API int32_t walrus_seek_time(walrus_t *log, int64_t timestamp_ns, uint64_
  * walrus_cursor_prev the one before it. Where the log is truncated below a cursor, by whatever thread or
  * process, the cursor goes back to the cut, so that following a log shows what was appended in place of the
  * dropped entries, too. walrus_reset takes every cursor to the new next index (on a read-only handle those below it
- * stay, and are COMPACTED). A cursor belongs to one thread at a time. */
+ * stay, and are COMPACTED). A cursor belongs to one thread at a time. Until it is at the end, moved on, or closed, or the
+ * log is, it keeps the segment of the entry it read last, as an entry that was not released would. */
 
 /* For walrus_cursor_open: only entries that are durable; behind them the cursor is CAUGHT_UP. */
 #define WALRUS_DURABLE_ONLY UINT32_C(1)

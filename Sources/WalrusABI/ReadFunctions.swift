@@ -60,12 +60,11 @@ func foreign(_ entry: Entry) -> walrus_entry_t {
         guard let visit = unsafe visit else { throw LogError(.invalid, "visit is NULL") }
         let last = try log.clip(first, last)
         try log.callbacks.visit { () throws(LogError) in
+            var reader = SequentialReader(log)
             var index = first
             while index <= last {
-                let entry = try log.get(index)
-                var lent = unsafe foreign(entry)
+                var lent = unsafe foreign(try reader.read(index))
                 stopped = unsafe visit(ctx, &lent)
-                entry.owner.release()
                 if stopped > 0 { return }
                 index += 1
             }
@@ -87,11 +86,12 @@ func foreign(_ entry: Entry) -> walrus_entry_t {
         // Sizes above the signed range arrive as negative numbers: no limit.
         let most = capacity < 0 ? Int.max : capacity
         let room = maxBytes < 0 ? Int.max : maxBytes
+        var reader = SequentialReader(log)
         var done = 0
         var bytes = 0
         do throws(LogError) {
             while done < most && first &+ UInt64(done) <= last {
-                let entry = try log.get(first &+ UInt64(done))
+                let entry = try reader.take(first &+ UInt64(done))
                 if done > 0 && (bytes > room || entry.payload.count > room - bytes) {
                     entry.owner.release()
                     break
@@ -125,11 +125,11 @@ func foreign(_ entry: Entry) -> walrus_entry_t {
         // Sizes above the signed range arrive as negative numbers: no limit.
         let most = maxCount < 0 ? Int.max : maxCount
         let room = capacity < 0 ? Int.max : capacity
+        var reader = SequentialReader(log)
         var done = 0
         var bytes = 0
         while done < most && first &+ UInt64(done) <= last {
-            let entry = try log.get(first &+ UInt64(done))
-            defer { entry.owner.release() }
+            let entry = try reader.read(first &+ UInt64(done))
             let size = entry.payload.count
             if size > room - bytes { break }
             if let buffer = unsafe buffer, let data = unsafe entry.payload.address, size > 0 {
@@ -140,8 +140,7 @@ func foreign(_ entry: Entry) -> walrus_entry_t {
             done += 1
         }
         if done == 0 {
-            let entry = try log.get(first)
-            defer { entry.owner.release() }
+            let entry = try reader.read(first)
             unsafe sizes[0] = UInt32(truncatingIfNeeded: entry.payload.count)
             throw LogError(
                 .tooSmall, "the buffer is smaller than the first entry; sizes[0] says how much is needed", index: first)

@@ -57,6 +57,7 @@ extension Log {
     /// Gives up files, mappings and memory; lent views keep their segments.
     private func letGo() {
         compression.empty()
+        cursors.rest()
         try? writer.withLock { writer in
             writer.forgetUnsynced(writer.unsynced.count)
             if let spare = try? stock.clear().spare { storage.close(spare.file) }

@@ -14,6 +14,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
     private let isDurableOnly: Bool
     /// The index that `next` reads.
     private var at: UInt64 = 1
+    fileprivate var reader: SequentialReader<S>
 
     fileprivate let isNoticed = Atomic<Bool>(false)
     /// These four are guarded by the list's mutex. The notice: the log went on from `resetTo`, if that is not 0, and was then cut at `cutAt`.
@@ -29,6 +30,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
         try log.checkUsable()
         self.log = log
         self.isDurableOnly = isDurableOnly
+        reader = SequentialReader(log)
         log.cursors.add(self)
         do throws(LogError) {
             try seek(index)
@@ -75,7 +77,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
             heed()
             do throws(LogError) {
                 if isDurableOnly { try checkDurable() }
-                let entry = try log.get(at)
+                let entry = try reader.take(at)
                 if !hasNotice {
                     at &+= 1
                     return entry
@@ -114,7 +116,7 @@ public typealias DiskCursor = Cursor<PosixStorage>
                 throw LogError(.notFound, "there is no entry before the cursor", index: at &- 1)
             }
             do throws(LogError) {
-                let entry = try log.get(at &- 1)
+                let entry = try reader.take(at &- 1)
                 if !hasNotice {
                     at &-= 1
                     return entry
@@ -200,6 +202,19 @@ public typealias DiskCursor = Cursor<PosixStorage>
         tell {
             $0.resetTo = index
             $0.cutAt = .max
+        }
+    }
+
+    /// The log is closed, and nobody uses its cursors meanwhile: they hold on to none of its segments any more.
+    func rest() {
+        mutex.lock()
+        defer { mutex.unlock() }
+        var next = unsafe newest
+        while let cursor = unsafe next {
+            unsafe cursor._withUnsafeGuaranteedRef {
+                $0.reader.rest()
+                unsafe next = $0.before
+            }
         }
     }
 

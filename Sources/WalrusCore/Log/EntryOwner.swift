@@ -15,7 +15,13 @@ import CWalrusPlatform
     init(_ segment: SegmentRef) { word = unsafe UInt(bitPattern: segment.address) }
 
     /// Whether it is a segment, and not a buffer.
-    var isSegment: Bool { word != 0 && word & 1 == 0 }
+    var isSegment: Bool { segment != nil }
+
+    @inline(__always)
+    var segment: SegmentRef? {
+        guard word != 0 && word & 1 == 0, let address = unsafe UnsafeMutableRawPointer(bitPattern: word) else { return nil }
+        return unsafe SegmentRef(address: address)
+    }
 
     /// A new buffer of `count` bytes.
     static func buffer(count: Int) throws(LogError) -> (EntryOwner, MutableBytes) {

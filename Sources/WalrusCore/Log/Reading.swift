@@ -138,18 +138,8 @@ extension Log {
     @inline(__always)
     private func lend(_ segment: SegmentRef, _ mapping: Mapping, _ relative: UInt32, _ offset: UInt64) throws(LogError) -> Entry {
         let index = segment.baseIndex &+ UInt64(relative)
-        let bytes = mapping.bytes
-        let start = Int(truncatingIfNeeded: offset)
-        guard start <= bytes.count &- FrameHeader.size,
-            let (header, _) = FrameHeader.decode(
-                bytes.slice(start, FrameHeader.size), salt: segment.salt, offset: offset),
-            header.type == FrameType.entry, header.relativeIndex == relative,
-            Int(header.length) <= bytes.count &- start &- FrameHeader.size
+        guard let (header, payload) = segment.entry(relative, at: offset, in: mapping, verified: options.verifyReads)
         else { throw damaged(segment, offset, index) }
-        let end = offset &+ UInt64(FrameHeader.size) &+ UInt64(header.length)
-        guard end <= segment.readableEnd else { throw damaged(segment, offset, index) }
-        let payload = bytes.slice(start &+ FrameHeader.size, Int(header.length))
-        if options.verifyReads && payload.checksum() != header.payloadChecksum { throw damaged(segment, offset, index) }
         if header.codec != 0 {
             let entry = try inflated(segment, relative, offset, header, payload)
             storage.close(segment.release())

@@ -129,6 +129,9 @@ struct SegmentState: ~Copyable {
     @inline(__always) func noteHit() {
         unsafe state.pointee.hits.store(state.pointee.hits.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
     }
+    func noteHits(_ count: UInt64) {
+        unsafe state.pointee.hits.store(state.pointee.hits.load(ordering: .relaxed) &+ count, ordering: .relaxed)
+    }
     var hits: UInt64 { unsafe state.pointee.hits.load(ordering: .relaxed) }
 
     /// Whether somebody besides the table of segments holds it.
@@ -241,6 +244,21 @@ struct SegmentState: ~Copyable {
         return count
     }
 
+    /// An entry's frame in the mapped file: its header, and its payload as it is stored. nil if there is none that verifies.
+    @inline(__always)
+    func entry(_ relative: UInt32, at offset: UInt64, in mapping: Mapping, verified: Bool) -> (FrameHeader, payload: Bytes)? {
+        let bytes = mapping.bytes
+        let start = Int(truncatingIfNeeded: offset)
+        guard start <= bytes.count &- FrameHeader.size,
+            let (header, _) = FrameHeader.decode(bytes.slice(start, FrameHeader.size), salt: salt, offset: offset),
+            header.type == FrameType.entry, header.relativeIndex == relative,
+            Int(header.length) <= bytes.count &- start &- FrameHeader.size,
+            offset &+ UInt64(FrameHeader.size) &+ UInt64(header.length) <= readableEnd
+        else { return nil }
+        let payload = bytes.slice(start &+ FrameHeader.size, Int(header.length))
+        return verified && payload.checksum() != header.payloadChecksum ? nil : (header, payload)
+    }
+
     /// What the table keeps of the place where the entry's block begins.
     func blockStart<S: Storage>(of relativeIndex: UInt32, storage: S) throws(LogError) -> (Digest, highestTime: Int64) {
         let position = Int(relativeIndex >> TableBlock.shift) * TableBlock.size
@@ -256,6 +274,16 @@ struct SegmentState: ~Copyable {
             head = buffer.bytes.bytes
         }
         return (Digest(value: head.u64(TableBlock.digestAt)), head.i64(TableBlock.highestTimeAt))
+    }
+
+    /// Where an entry's frame is, as far as memory tells.
+    @inline(__always)
+    func knownOffset(of relativeIndex: UInt32) -> UInt64? {
+        switch place {
+        case .memory: UInt64(tableBlocks.u32(TableBlock.position(of: relativeIndex))) << 3
+        case .mapped(let blocks): UInt64(blocks.u32(TableBlock.position(of: relativeIndex))) << 3
+        case .file: nil
+        }
     }
 
     /// Where an entry's frame is, or 0 if the table does not know (salvage).
