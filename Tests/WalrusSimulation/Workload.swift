@@ -503,13 +503,12 @@ final class Session<Log: LogUnderTest> {
         defer { disk.readsAreSafe = false }
         var infos: [SegmentInfo]
         do throws(LogError) { infos = try log.segments() } catch { throw Violation(text: "segments failed: \(error.text)") }
-        guard let tail = infos.last else { return [] }
         for (before, after) in zip(infos, infos.dropFirst()) where before.endIndex != max(after.firstIndex, before.endIndex) {
             throw Violation(text: "segment \(after.id) does not go on where the one before it ends")
         }
         var bytes: UInt64 = 0
-        if tail.firstIndex == tail.endIndex {
-            bytes = tail.fileBytes
+        while let last = infos.last, last.firstIndex == last.endIndex {
+            bytes += last.fileBytes
             infos.removeLast()
         }
         guard infos.count > 1 else { return [] }

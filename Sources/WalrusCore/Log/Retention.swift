@@ -1,8 +1,8 @@
 // Retention.swift - the oldest segments go when the log is beyond its limits
 //
 // Looked at in the background, after each rotation and after an open. What is to go is found without any lock; it goes as by
-// `truncateFront`. Whole segments only, and never the last one that has entries: a tail that was begun and is empty counts for nothing,
-// and retention looks again when its first entry has come.
+// `truncateFront`. Whole segments only, and never the last one that has entries: segments behind it that were begun and are empty count for
+// nothing, and retention looks again when the tail's first entry has come.
 //
 //   max_segments      how many may stay
 //   retention_bytes   what their files may take up together, the space reserved for the tail included
@@ -43,20 +43,22 @@ extension Log {
     /// The lowest index that is within all limits, if anything is beyond one.
     private func firstToKeep() throws(LogError) -> UInt64? {
         var ids = CArray<UInt64>()
-        let isTailEmpty = try writer.withLock { (writer) throws(LogError) in
+        let end = try writer.withLock { (writer) throws(LogError) in
             try segments.copyIDs(to: &ids)
             writer.wantsRetention = !writer.tail.hasEntries
-            return !writer.tail.hasEntries
+            return writer.tail.nextIndex
         }
-        let count = ids.count - (isTailEmpty ? 1 : 0)
+        // One that was rotated away without an entry, or lost them in a crash, may stand before an empty tail.
+        var count = ids.count
+        while count > 0, try begin(of: ids[count - 1]).baseIndex == end { count -= 1 }
         if count < 2 { return nil }
         var keep = 0
         if options.maxSegments > 0 { keep = max(keep, count - Int(options.maxSegments)) }
         if options.retentionBytes > 0 {
-            var bytes = isTailEmpty ? try fileSize(of: ids[count]) : 0
-            var i = count - 1
+            var bytes: UInt64 = 0
+            var i = ids.count - 1
             while i >= keep {
-                bytes &+= try sealedSize(of: ids[i], isTail: i == count - 1)
+                bytes &+= try sealedSize(of: ids[i], isTail: i >= count - 1)
                 if bytes > options.retentionBytes { keep = max(keep, min(i + 1, count - 1)) }
                 i -= 1
             }
