@@ -36,6 +36,8 @@ struct Line: Equatable {
     var rides: [Ride] = []
     /// Every value that a key was ever given.
     var given: [MetadataKey: [Submitted]] = [:]
+    /// Calls that failed on the way, and happened all the same.
+    var doubts = 0
 
     /// The metadata that holds in a log which ends before `next`.
     func values(at next: UInt64) -> Values {

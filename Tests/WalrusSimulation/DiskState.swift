@@ -20,6 +20,9 @@ struct Operation {
         case failedSync
         /// The system tried to write the file back by itself, and failed. The next sync tells, if its descriptor is old enough.
         case failedWriteback
+        /// A read past the cache showed what the device holds of a page whose write-back had failed. The device has accepted
+        /// that, then, and the file's next sync, which flushes it, makes it durable.
+        case shown
         case rename
         case remove
         case syncDirectory
@@ -38,6 +41,10 @@ struct Operation {
     /// The file's size before and after.
     var sizeBefore = 0
     var size = 0
+
+    func writes(to page: Int) -> Bool {
+        kind == .write && count > 0 && offset / pageSize <= page && (offset + count - 1) / pageSize >= page
+    }
 }
 
 /// All operations from some beginning on, and the bytes they wrote.
@@ -194,7 +201,7 @@ final class DiskState {
         let operation = journal.operations[number]
         let mark = Int32(number)
         applied = number + 1
-        if operation.kind == .write { appliedBytes = operation.data + operation.count }
+        if operation.kind == .write || operation.kind == .shown { appliedBytes = operation.data + operation.count }
         switch operation.kind {
         case .nothing: break
 
@@ -230,26 +237,41 @@ final class DiskState {
             file.cachedSize = operation.size
             file.pending.append(mark)
 
+        case .shown: files[Int(operation.file)].pending.append(mark)
         case .sync: sync(files[Int(operation.file)], mark, journal)
         case .failedSync, .failedWriteback:
             let file = files[Int(operation.file)]
             // Bytes are given up. Sizes and allocations are the file system's own, and it goes on trying.
             for pending in file.pending where journal.operations[Int(pending)].kind == .write { file.limbo.append(pending) }
-            file.pending.removeAll { journal.operations[Int($0)].kind == .write }
+            file.pending.removeAll {
+                let kind = journal.operations[Int($0)].kind
+                // A flush that failed says nothing of what the device had shown.
+                return kind == .write || (kind == .shown && operation.kind == .failedSync)
+            }
             if operation.kind == .failedWriteback { file.failures += 1 }
         }
     }
 
-    /// Whether a page is marked clean in the cache although writing it back failed.
+    /// Whether a page was given up once and not written since: then the device may hold something else of it than the cache.
     func isForgotten(_ page: Int, _ file: Inode, _ journal: Journal) -> Bool {
-        func touches(_ number: Int32) -> Bool {
-            let operation = journal.operations[Int(number)]
-            return operation.kind == .write && operation.count > 0 && operation.offset / pageSize <= page
-                && (operation.offset + operation.count - 1) / pageSize >= page
+        !file.limbo.isEmpty && !file.pending.contains { journal.operations[Int($0)].writes(to: page) }
+    }
+
+    /// Writes to a page that failed, and may be on the device or not.
+    func doubtful(_ page: Int, _ file: Inode, _ journal: Journal) -> [Int32] {
+        file.limbo.filter { number in
+            journal.operations[Int(number)].writes(to: page)
+                && !file.rescued.contains { $0.page == page && number < $0.upTo }
         }
-        return file.limbo.contains { number in
-            touches(number) && !file.rescued.contains { $0.page == page && number < $0.upTo }
-        } && !file.pending.contains(where: touches)
+    }
+
+    /// Where in the journal that stands which the device showed of a page since it was last synced.
+    func shown(_ page: Int, _ file: Inode, _ journal: Journal) -> Int? {
+        for number in file.pending.reversed() {
+            let operation = journal.operations[Int(number)]
+            if operation.kind == .shown && operation.offset == page * pageSize { return operation.data }
+        }
+        return nil
     }
 
     private func sync(_ file: Inode, _ mark: Int32, _ journal: Journal) {
@@ -278,6 +300,9 @@ final class DiskState {
                 }
                 let firstSector = operation.offset / sectorSize
                 for sector in firstSector...(operation.offset + operation.count - 1) / sectorSize { durable.hold(sector) }
+            case .shown:
+                unsafe durable.write(at: operation.offset, journal.bytes + operation.data, operation.count)
+                file.rescued.append((operation.offset / pageSize, mark))
             case .truncate: durable.zero(from: operation.size, to: operation.sizeBefore)
             default: break
             }
@@ -298,7 +323,7 @@ final class DiskState {
         var renumbered: [Int32: Int32] = [:]
         for number in open {
             var operation = old.operations[Int(number)]
-            if operation.kind == .write {
+            if operation.kind == .write || operation.kind == .shown {
                 unsafe operation.data = journal.keep(old.bytes + operation.data, operation.count)
             }
             renumbered[number] = Int32(journal.operations.count)

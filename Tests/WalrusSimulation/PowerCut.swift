@@ -63,6 +63,7 @@ extension DiskState {
         var size = file.durableSize
         for operationNumber in open {
             let operation = journal.operations[Int(operationNumber)]
+            if operation.kind == .shown { continue }
             if operationNumber > file.lastSync, plan.survives(operationNumber, of: number, salt: 2) { size = operation.size }
             switch operation.kind {
             case .write:

@@ -52,6 +52,10 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
     private var chance: Chance
     private var clock: Int64
     private var isDead = false
+    /// Belongs to a process that must not change anything.
+    private var isReader = false
+    /// Called after each operation, in the middle of a call of the engine.
+    var observer: (() -> Void)?
     private var fault: (kind: Fault, at: Int, forever: Bool)?
     private var readFault: (at: Int, forever: Bool)?
 
@@ -160,10 +164,20 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
         next.lie = lie
         next.fault = fault
         next.readFault = readFault
+        next.observer = observer
+        observer = nil
         next.faultsStruck = faultsStruck
         next.failedSyncs = failedSyncs
         next.reads = reads
         return next
+    }
+
+    /// The same directory, in another process beside this one, which only looks at it.
+    public func beside(seed: UInt64) -> SimulatedDisk {
+        let other = SimulatedDisk(state, journal, seed: seed, clock: clock, base: nil)
+        other.isReader = true
+        other.knowsHoles = knowsHoles
+        return other
     }
 
     /// From now on nothing that is done to this object has an effect.
@@ -315,8 +329,10 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
     }
 
     private func perform(_ operation: Operation) {
+        precondition(!isReader, "a handle that is read-only changed the directory")
         journal.operations.append(operation)
         state.apply(journal.operations.count - 1, journal)
+        observer?()
     }
 
     /// Judges an operation that either happens or leaves no trace.
@@ -376,12 +392,47 @@ public final class SimulatedDisk: Storage, @unchecked Sendable {
                 Int(offset) % pageSize == 0 && buffer.count % pageSize == 0 && Int(bitPattern: target) % pageSize == 0,
                 "a read past the cache is not aligned")
             // Dirty pages are written back first. Those that are marked clean since that failed are not what the device has.
-            for page in stride(from: Int(offset), to: Int(offset) + count, by: pageSize)
-            where state.isForgotten(page / pageSize, inode, journal) {
-                unsafe inode.stable.read(at: page, to: target + (page - Int(offset)), min(pageSize, Int(offset) + count - page))
+            for page in Int(offset) / pageSize..<(Int(offset) + count + pageSize - 1) / pageSize
+            where state.isForgotten(page, inode, journal) {
+                let start = page * pageSize - Int(offset)
+                let length = min(pageSize, count - start)
+                let at = state.shown(page, inode, journal) ?? show(page, handle(file).file)
+                unsafe (target + start).copyMemory(from: journal.bytes + at, byteCount: length)
             }
         }
         return count
+    }
+
+    /// Decides what the device holds of a page whose write-back failed, sector by sector, and says where in the journal that is.
+    private func show(_ page: Int, _ number: Int) -> Int {
+        let inode = state.files[number]
+        let start = page * pageSize
+        let at = unsafe journal.keep(inode.stable.base + start, pageSize)
+        let doubtful = state.doubtful(page, inode, journal)
+        for open in inode.open {
+            let operation = journal.operations[Int(open)]
+            if operation.kind == .truncate {
+                let from = max(operation.size, start)
+                if from < start + pageSize { unsafe memset(journal.bytes + (at + from - start), 0, start + pageSize - from) }
+                continue
+            }
+            guard doubtful.contains(open) else { continue }
+            let first = max(operation.offset, start)
+            let end = min(operation.offset + operation.count, start + pageSize)
+            for sector in first / sectorSize...(end - 1) / sectorSize where chance.once(in: 2) {
+                let from = max(first, sector * sectorSize)
+                let to = min(end, (sector + 1) * sectorSize)
+                unsafe (journal.bytes + (at + from - start)).copyMemory(
+                    from: journal.bytes + (operation.data + from - operation.offset), byteCount: to - from)
+            }
+        }
+        if !doubtful.isEmpty {
+            perform(
+                Operation(
+                    kind: .shown, file: Int32(number), offset: start, count: pageSize, data: at,
+                    sizeBefore: inode.cachedSize, size: inode.cachedSize))
+        }
+        return at
     }
 
     public func openPastCache(_ name: FileName) -> FileHandle? {

@@ -8,6 +8,7 @@ import WalrusCore
 
 /// What was done, and what was found.
 public struct Findings: Sendable {
+    public var seeds = 0
     public var runs = 0
     public var calls = 0
     public var operations = 0
@@ -20,6 +21,7 @@ public struct Findings: Sendable {
     public var failures: [String] = []
 
     public static func += (a: inout Findings, b: Findings) {
+        a.seeds += b.seeds
         a.runs += b.runs
         a.calls += b.calls
         a.operations += b.operations
@@ -31,7 +33,7 @@ public struct Findings: Sendable {
     }
 
     public var text: String {
-        "\(runs) runs, \(calls) calls, \(operations) operations, \(replacements) replacements, \(retentionDrops) drops by retention, \(faults) faults, \(states) crash states, \(failures.count) failures"
+        "\(seeds) seeds, \(runs) runs, \(calls) calls, \(operations) operations, \(replacements) replacements, \(retentionDrops) drops by retention, \(faults) faults, \(states) crash states"
     }
 }
 
@@ -41,6 +43,8 @@ public struct Simulation<Log: LogUnderTest> {
     public var statesAtEach = 3
     /// Only crashes at this operation.
     public var onlyOperation: Int? = nil
+    /// Only the run with the fault of this number.
+    public var onlyFault: Int? = nil
     /// Only the crash with this number there.
     public var onlyState: Int? = nil
     /// Ends a run after so many failures.
@@ -55,10 +59,13 @@ public struct Simulation<Log: LogUnderTest> {
 
     public init() {}
 
-    private mutating func fail(_ seed: UInt64, _ setting: Setting, _ place: String, _ error: any Error) {
+    /// `again`: the options with which the failure is seen again.
+    private mutating func fail(_ seed: UInt64, _ setting: Setting, _ place: String, _ again: String, _ error: any Error) {
         failuresInRun += 1
         let text = (error as? Violation)?.text ?? "\(error)"
-        findings.failures.append("seed \(seed), \(place): \(text)\n    with \(setting.text)")
+        findings.failures.append(
+            "seed \(seed), \(place): \(text)\n    with \(setting.text)\n    again: scripts/test-simulation --seed \(seed)\(again)"
+        )
     }
 
     private func setting(_ seed: UInt64) -> Setting {
@@ -87,6 +94,7 @@ public struct Simulation<Log: LogUnderTest> {
         disk.lie = lie
         let session = session(disk, setting, [Line()], payloads, seed: seed)
         failuresInRun = 0
+        findings.seeds += 1
         findings.runs += 1
         do {
             try session.open(.everything)
@@ -96,7 +104,7 @@ public struct Simulation<Log: LogUnderTest> {
             }
             if seed & 1 == 0 { try session.close() }
         } catch {
-            fail(seed, setting, "operation \(session.disk.operations) of the run itself", error)
+            fail(seed, setting, "operation \(session.disk.operations) of the run itself", " --operation 0", error)
         }
         findings.operations += session.disk.operations
         count(session)
@@ -124,7 +132,8 @@ public struct Simulation<Log: LogUnderTest> {
                     fail(
                         seed, setting,
                         "\(kind) at operation \(operation) (\(session.history.call(at: operation)), "
-                            + "before \(replay.describe(operation))), state \(state)", error)
+                            + "before \(replay.describe(operation)))",
+                        " --operation \(operation) --state \(state)", error)
                 }
                 if failuresInRun >= mostFailures { break }
             }
@@ -142,12 +151,12 @@ public struct Simulation<Log: LogUnderTest> {
         _ disk: SimulatedDisk, _ setting: Setting, _ lines: [Line], _ payloads: Payloads, seed: UInt64,
         _ former: [UInt64: Submitted], _ expectation: Expectation
     ) throws {
-        findings.states += 1
         var chance = Chance(seed)
         if chance.once(in: 8) { return try damage(disk, setting, lines, payloads, seed: chance.next()) }
         let session = session(disk, setting, lines, payloads, seed: chance.next(), former: former)
         defer { session.abandon() }
         try session.open(expectation)
+        findings.states += 1
         switch chance.below(4) {
         case 0:
             // Recovering what was recovered changes nothing, closed or not, and whatever of it reached the disk.
@@ -179,10 +188,10 @@ public struct Simulation<Log: LogUnderTest> {
             let expectation = isExact ? expectation : .durable
             let lines = isExact ? session.lines : session.history.lines(at: operation)
             let again = self.session(disk, setting, lines, payloads, seed: seed)
-            findings.states += 1
             defer { again.abandon() }
             do {
                 try again.open(expectation)
+                findings.states += 1
             } catch {
                 throw Violation(
                     text: "second crash, at operation \(operation) of \(count) after the first "
@@ -224,6 +233,7 @@ public struct Simulation<Log: LogUnderTest> {
         // Without verifying what is read nobody could tell.
         var options = setting.options
         options.verifyReads = true
+        findings.states += 1
         let log: Log
         do throws(LogError) {
             log = try Log(disk, options)
@@ -254,7 +264,7 @@ public struct Simulation<Log: LogUnderTest> {
             try plain.open(.everything)
             for _ in 0..<setting.calls { try plain.callSomething() }
         } catch {
-            fail(seed, setting, "the run itself", error)
+            fail(seed, setting, "the run itself", " --operation 0", error)
             plain.abandon()
             return
         }
@@ -263,13 +273,10 @@ public struct Simulation<Log: LogUnderTest> {
         plain.abandon()
         failuresInRun = 0
         for number in 0..<tries where failuresInRun < mostFailures {
-            if let onlyState, number != onlyState { continue }
+            if let onlyFault, number != onlyFault { continue }
             var chance = Chance(Chance.hash(seed, UInt64(number), 0xfa17))
             let kinds: [Fault?] = [.io, .io, .noSpace, .shortThenIO, .shortThenNoSpace, .writeback, nil]
-            var kind = kinds[chance.below(kinds.count)]
-            // A page whose write-back failed, and which a read past the cache then finds on the device as it should be, is not settled
-            // here: the disk would still lose it. So that fault is left to the logs that write such pages again.
-            if case .writeback? = kind, setting.options.syncPadding > 0 { kind = .io }
+            let kind = kinds[chance.below(kinds.count)]
             let at = kind == nil ? chance.below(reads + 1) : chance.below(count + 1)
             let forever = chance.once(in: 3)
             let place =
@@ -277,7 +284,7 @@ public struct Simulation<Log: LogUnderTest> {
             do {
                 try runFault(seed, setting, kind, at, forever, &chance)
             } catch {
-                fail(seed, setting, place, error)
+                fail(seed, setting, place, " --fault \(number)", error)
             }
         }
     }

@@ -284,9 +284,16 @@ final class Session<Log: LogUnderTest> {
                 lines = before
             } else {
                 lines = before
-                for line in changed where !lines.contains(line) { lines.append(line) }
-                // Many failures in a row: the course on which none of them happened, and those with the latest.
-                if lines.count > 128 { lines.removeSubrange(1..<lines.count - 127) }
+                for var line in changed where !lines.contains(line) {
+                    line.doubts += 1
+                    lines.append(line)
+                }
+                // Many failures in a row: the courses on which the fewest of them happened. A log that was not sure of one is
+                // poisoned, and refuses the next.
+                if lines.count > 128 {
+                    lines.sort { $0.doubts < $1.doubts }
+                    lines.removeLast(lines.count - 128)
+                }
             }
         } else {
             if wasPoisoned && name != "background" && name != "syncer" {
