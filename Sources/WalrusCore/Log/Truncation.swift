@@ -95,6 +95,8 @@ extension Log {
             if isTaken, let unwanted { storage.close(unwanted.release()) }
         }
         last.shrink(toEnd: end)
+        // The next rotation cuts its file to where it ends: retention has to ask anew how large that is.
+        segments.noteFileSize(of: segment.id, 0)
         writer.tail.resume(
             last, file: tailFile, at: end, isOpen: false, capacity: options.capacity, reservedEnd: end.offset)
         structure.add(1, ordering: .acquiringAndReleasing)
