@@ -5,6 +5,21 @@
 // A *line* is one possible course of the log: its first index and every entry from there on. While calls succeed there is one; a call
 // that failed, or was under way when the power went, leaves two. After a crash the log must hold a beginning of one of its lines: from the line's
 // first index on, without a gap, at least up to what was promised, and not ending inside a batch.
+//
+// What of the simulation checks which promise:
+//
+//    1  what was acknowledged is there, identical    `compare`: the floor, the bytes
+//    2  a beginning of what was given, nothing else   `compare`: the first index, the end, the bytes of every entry
+//    3  indexes without a gap                         `compare` reads each from the first to the last
+//    4  batches all or nothing                        `isWhole`
+//    5  a truncation is never undone                  `truncated` and its like, the only line once the call has returned
+//    6  no dead entry returns                         the same, and `Session.former`: identical bytes are appended again
+//    7  recovery of what was recovered                `Simulation.goOn`, `crashAgain`, to the third crash in a row
+//    8  appending and crashing after a recovery       the same
+//    9  nothing is acknowledged after a poisoning     `Session.call`, `observe`, `checkDeliveries`
+//   10  bounds never go backwards but by truncation   `Session.observe`
+//   11  damage: the same data, a cut, or an error     `Simulation.damage`
+//   12  no failure leaks                              `openHandles` after each open that failed and each close, `Session.checkFiles`
 
 import WalrusCore
 

@@ -15,6 +15,25 @@ public final class EngineUnderTest: LogUnderTest {
     public var durableIndex: UInt64 { log.durableIndex }
 
     public func append(_ batch: Batch, _ policy: Policy?) throws(LogError) -> UInt64 { try log.append(batch, policy) }
+    public func appendAsync(_ batch: Batch, _ deliveries: Deliveries) throws(LogError) -> UInt64 {
+        var index: UInt64 = 0
+        try log.appendAsync(try batch.record(0), deliveries.completion) { index = $0 }
+        return index
+    }
+    public func transaction(_ batch: Batch, _ policy: Policy?, commits: Bool) throws(LogError) -> UInt64? {
+        let transaction = try log.beginTransaction(timeout: nil)
+        for i in 0..<batch.count { try transaction.append(try batch.record(i)) }
+        var committed: Range<UInt64>? = nil
+        do throws(LogError) {
+            if commits { try transaction.commit(policy, &committed) }
+        } catch {
+            try transaction.rollback()
+            throw error
+        }
+        try transaction.rollback()
+        return committed?.lowerBound
+    }
+    public func copyAll(from source: EngineUnderTest) throws(LogError) { _ = try log.copyAll(from: source.log) { _, _ in 0 } }
     public func sync() throws(LogError) { try log.sync() }
     public func truncate(_ index: UInt64) throws(LogError) { try log.truncate(index) }
     public func truncateFront(_ index: UInt64) throws(LogError) { try log.truncateFront(index) }

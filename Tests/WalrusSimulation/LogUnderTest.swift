@@ -16,6 +16,12 @@ public protocol LogUnderTest: AnyObject {
 
     /// Appends all of `batch` as one; returns the first one's index. `policy`: another than the log's own.
     func append(_ batch: Batch, _ policy: Policy?) throws(LogError) -> UInt64
+    /// Appends the one entry of `batch` without waiting; `deliveries` is told of its fate once that is known.
+    func appendAsync(_ batch: Batch, _ deliveries: Deliveries) throws(LogError) -> UInt64
+    /// Stages all of `batch` in a transaction, and commits that, or rolls it back. Returns the first one's index, or nil.
+    func transaction(_ batch: Batch, _ policy: Policy?, commits: Bool) throws(LogError) -> UInt64?
+    /// Copies everything that `source` holds into this log.
+    func copyAll(from source: Self) throws(LogError)
     func sync() throws(LogError)
     /// Drops everything above `index`.
     func truncate(_ index: UInt64) throws(LogError)
@@ -40,6 +46,32 @@ public protocol LogUnderTest: AnyObject {
     func read(_ index: UInt64, _ body: (Bytes, UInt64) -> Void) throws(LogError)
     /// After this nothing may be left of the log in memory, whether it throws or not.
     func close() throws(LogError)
+}
+
+extension LogUnderTest {
+    private var missing: LogError { LogError(.unsupported, "this log does not have that") }
+    public func appendAsync(_ batch: Batch, _ deliveries: Deliveries) throws(LogError) -> UInt64 { throw missing }
+    public func transaction(_ batch: Batch, _ policy: Policy?, commits: Bool) throws(LogError) -> UInt64? { throw missing }
+    public func copyAll(from source: Self) throws(LogError) { throw missing }
+}
+
+/// What asynchronous appends were told, in order.
+@safe public final class Deliveries {
+    public private(set) var told: [(index: UInt64, status: Int32)] = []
+
+    /// Valid while this object lives.
+    public var completion: Completion {
+        unsafe Completion(
+            { context, index, status in
+                guard let context = unsafe context else { return }
+                unsafe Unmanaged<Deliveries>.fromOpaque(context).takeUnretainedValue().told.append((index, status))
+            }, context: Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    func takeAll() -> [(index: UInt64, status: Int32)] {
+        defer { told = [] }
+        return told
+    }
 }
 
 /// An entry that was handed to a log: where its bytes are kept.

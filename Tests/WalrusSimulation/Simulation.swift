@@ -102,6 +102,8 @@ public struct Simulation<Log: LogUnderTest> {
                 try session.callSomething()
                 findings.calls += 1
             }
+            if setting.isFull && seed & 7 == 1 { try session.checkCopy(pool) }
+            if setting.isFull && seed & 3 == 2 { try session.checkFiles() }
             if seed & 1 == 0 { try session.close() }
         } catch {
             fail(seed, setting, "operation \(session.disk.operations) of the run itself", " --operation 0", error)
@@ -153,6 +155,9 @@ public struct Simulation<Log: LogUnderTest> {
     ) throws {
         var chance = Chance(seed)
         if chance.once(in: 8) { return try damage(disk, setting, lines, payloads, seed: chance.next()) }
+        if setting.isFull && seed & 15 == 0 {
+            try openStrictly(disk, setting, lines, payloads, expectation)
+        }
         let session = session(disk, setting, lines, payloads, seed: chance.next(), former: former)
         defer { session.abandon() }
         try session.open(expectation)
@@ -172,9 +177,36 @@ public struct Simulation<Log: LogUnderTest> {
         }
     }
 
-    /// Crashes a session that goes on after a crash, at some or all of its operations.
+    /// Another process opens a disk after a crash first, with recovery=strict and only to read: it is refused where the end is torn, or sees
+    /// what every open sees.
+    private mutating func openStrictly(
+        _ disk: SimulatedDisk, _ setting: Setting, _ lines: [Line], _ payloads: Payloads, _ expectation: Expectation
+    ) throws {
+        let reader = disk.beside(seed: 1)
+        var options = setting.options
+        options.recovery = .strict
+        options.readOnly = true
+        let log: Log
+        do throws(LogError) {
+            log = try Log(reader, options)
+        } catch {
+            if reader.openHandles > 0 { throw Violation(text: "a strict open that was refused left files open") }
+            if error.code == .torn || (error.code == .noLog && lines.contains { $0.next == 1 }) { return }
+            throw Violation(text: "a strict open answered \(error.text)")
+        }
+        findings.states += 1
+        defer { try? log.close() }
+        do throws(Violation) {
+            _ = try log.match(lines, expectation, payloads)
+        } catch {
+            throw Violation(text: "with recovery=strict, \(error.text)")
+        }
+    }
+
+    /// Crashes a session that goes on after a crash, at some or all of its operations. `depth`: how often more.
     private mutating func crashAgain(
-        _ session: Session<Log>, _ setting: Setting, _ payloads: Payloads, _ chance: inout Chance, _ expectation: Expectation
+        _ session: Session<Log>, _ setting: Setting, _ payloads: Payloads, _ chance: inout Chance, _ expectation: Expectation,
+        depth: Int = 1
     ) throws {
         let replay = session.disk.replay()
         let count = session.disk.operations
@@ -182,7 +214,8 @@ public struct Simulation<Log: LogUnderTest> {
         for operation in 0...count where operation == count || chance.below(count) < 6 {
             replay.advance(to: operation)
             let seed = chance.next()
-            let disk = replay.powerCut(seed: seed, model: setting.model)
+            let goesOn = setting.isFull && depth > 0 && Chance.hash(seed, 0xdeed) & 7 == 0
+            let disk = replay.powerCut(seed: seed, model: setting.model, keepsBase: goesOn)
             // Where rewriting may destroy, an open that was under way has promised nothing.
             let isExact = expectation == .everything && (setting.model == .sectors || operation == count)
             let expectation = isExact ? expectation : .durable
@@ -192,10 +225,16 @@ public struct Simulation<Log: LogUnderTest> {
             do {
                 try again.open(expectation)
                 findings.states += 1
+                if goesOn {
+                    // What it takes to go on writing is part of recovery, and a crash may come there, too.
+                    try again.callSomething()
+                    try crashAgain(again, setting, payloads, &chance, .durable, depth: depth - 1)
+                }
             } catch {
                 throw Violation(
                     text: "second crash, at operation \(operation) of \(count) after the first "
-                        + "(\(session.history.call(at: operation)), before \(replay.describe(operation))): \(error.text)")
+                        + "(\(session.history.call(at: operation)), before \(replay.describe(operation))): "
+                        + ((error as? Violation)?.text ?? "\(error)"))
             }
         }
     }
@@ -233,6 +272,7 @@ public struct Simulation<Log: LogUnderTest> {
         // Without verifying what is read nobody could tell.
         var options = setting.options
         options.verifyReads = true
+        if setting.isFull && seed & 1 == 0 { options.recovery = .strict }
         findings.states += 1
         let log: Log
         do throws(LogError) {

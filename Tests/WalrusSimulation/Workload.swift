@@ -12,6 +12,10 @@ public struct Setting: Sendable {
     public var canReadPastCache = true
     public var model = FaultModel.sectors
     public var calls = 40
+    /// Calls and looks that came later than the first seeds that found something: those keep their workloads without them.
+    public var isFull = true
+    /// Where something else opened the log before: a reader beside the writer, that looks in the middle of its calls, too.
+    public var hasFollower = false
 
     public init(seed: UInt64) {
         var chance = Chance(Chance.hash(seed, 0x5e77))
@@ -38,6 +42,7 @@ public struct Setting: Sendable {
         case 2: options.retentionAge = UInt64(1 + chance.below(30))
         default: break
         }
+        hasFollower = Chance.hash(seed, 0xf011) & 3 == 0
         // Out of a source of its own, so that a seed's workload does not depend on it.
         var coding = Chance(Chance.hash(seed, 0xf0f0))
         options.format = [FrameFormat.binary, .json, .proto][coding.below(3)]
@@ -54,7 +59,7 @@ public struct Setting: Sendable {
             + "buffer_size=\(options.bufferSize) zero_copy=\(options.zeroCopy) cached_segments=\(options.cachedSegments) "
             + "sync_padding=\(options.syncPadding) max_segments=\(options.maxSegments) "
             + "retention_bytes=\(options.retentionBytes) retention_age=\(options.retentionAge) can_reserve=\(canReserve) "
-            + "can_read_past_cache=\(canReadPastCache)"
+            + "can_read_past_cache=\(canReadPastCache) follower=\(hasFollower)"
     }
 }
 
@@ -79,6 +84,12 @@ final class Session<Log: LogUnderTest> {
     /// Metadata that waits for an append of this handle.
     private var staged: Values = [:]
     private var lastDurable: UInt64 = 0
+    /// Asynchronous appends that were not told of their fate yet, oldest first, and whether a cut dropped them meanwhile.
+    private var outstanding: [(index: UInt64, isDropped: Bool)] = []
+    private let deliveries = Deliveries()
+    private var follower: Follower<Log>?
+    /// What a follower may see in the middle of the call under way.
+    private var linesInCall: [Line] = []
     /// How often entries really were replaced, and how often retention dropped some.
     private(set) var replacements = 0
     private(set) var retentionDrops = 0
@@ -123,6 +134,7 @@ final class Session<Log: LogUnderTest> {
         }
         isPoisoned = false
         staged = [:]
+        outstanding = []
         log = opened
         let found: Line
         disk.readsAreSafe = true
@@ -141,6 +153,7 @@ final class Session<Log: LogUnderTest> {
         try observe()
         trace?("open: \(lines[0].text); \(disk.listing)")
         record("open", start, before)
+        try follow()
     }
 
     /// Closes the log and lets go of it.
@@ -153,9 +166,15 @@ final class Session<Log: LogUnderTest> {
 
     func close() throws(Violation) {
         if log == nil { return }
+        // The threads of a real log do what they were asked for before they end.
+        if !outstanding.isEmpty { try stepBackground() }
         let start = disk.operations
         let before = lines
+        linesInCall = lines
         let failure = letGo()
+        if !outstanding.isEmpty {
+            throw Violation(text: "close left the append of \(outstanding[0].index) without an answer")
+        }
         trace?("close: \(failure?.text ?? "done")")
         if disk.openHandles != 0 { throw Violation(text: "close left \(disk.openHandles) files open") }
         // A storage serves one log; the next one gets its own.
@@ -172,6 +191,52 @@ final class Session<Log: LogUnderTest> {
         history.add(
             Step(
                 call: call, start: start, end: disk.operations, during: before + changed + shadows, after: lines + shadows))
+    }
+
+    /// A copy in another format is the same log, although the power went while it was made.
+    func checkCopy(_ pool: MemoryPool) throws(Violation) {
+        guard let source = log, lines.count == 1, !isPoisoned else { return }
+        var options = Options()
+        options.format = [FrameFormat.binary, .json, .proto][chance.below(3)]
+        options.compression = chance.once(in: 2) ? .zlib : .none
+        options.segmentSize = 8192
+        var target = SimulatedDisk(seed: chance.next(), pool: pool)
+        let again: Log
+        do throws(LogError) {
+            options = try options.forTarget()
+            let log = try Log(target, options)
+            try log.copyAll(from: source)
+            try log.close()
+            let replay = target.replay()
+            replay.advance(to: chance.below(target.operations + 1))
+            target = replay.powerCut(seed: chance.next())
+            again = try Log(target, options)
+            try again.copyAll(from: source)
+        } catch {
+            throw Violation(text: "a copy of the log: \(error.text)")
+        }
+        defer { try? again.close() }
+        do throws(Violation) { _ = try again.match(lines, .everything, payloads) } catch {
+            throw Violation(text: "in a copy of the log, \(error.text)")
+        }
+    }
+
+    /// No file is left that is not the log's, once the background has nothing more to do.
+    func checkFiles() throws(Violation) {
+        try append(1, .durable)
+        try stepBackground()
+        try stepBackground()
+        guard let log, !isPoisoned else { return }
+        let infos: [SegmentInfo]
+        do throws(LogError) { infos = try log.segments() } catch { throw Violation(text: "segments failed: \(error.text)") }
+        for name in disk.fileNames {
+            switch name {
+            case .metadata, .lock: continue
+            case .segment(let id), .offsetTable(let id): if infos.contains(where: { $0.id == id }) { continue }
+            default: break
+            }
+            throw Violation(text: "\(name) was left behind")
+        }
     }
 
     /// After faults: an append must work, on the same log unless it is poisoned. Then on a new one.
@@ -192,8 +257,10 @@ final class Session<Log: LogUnderTest> {
     /// The process dies; the machine goes on.
     func kill() throws(Violation) {
         if log == nil { return }
+        linesInCall = lines
         let next = disk.processKilled()
         _ = letGo()
+        outstanding = []
         if disk.openHandles != 0 { throw Violation(text: "close on a dead disk left \(disk.openHandles) files open") }
         trace?("kill")
         disk = next
@@ -201,9 +268,22 @@ final class Session<Log: LogUnderTest> {
 
     /// Ends it, without a word to the disk.
     func abandon() {
+        follower?.close()
+        follower = nil
+        disk.observer = nil
         if log == nil { return }
         disk.kill()
         _ = letGo()
+    }
+
+    // ---- A reader beside it
+
+    /// Sees to a follower where the setting asks for one, which stays when the writer's process goes, and looks.
+    private func follow() throws(Violation) {
+        guard setting.isFull && setting.hasFollower && !expectsFailures, log != nil else { return }
+        if follower == nil { follower = try Follower(disk, setting, payloads, seed: chance.next()) }
+        disk.observer = { [unowned self] in follower?.lookInCall(linesInCall) }
+        try follower?.look(lines)
     }
 
     // ---- What is seen of it
@@ -266,6 +346,11 @@ final class Session<Log: LogUnderTest> {
         let start = disk.operations
         let before = lines
         var changed = change.map { change in before.map(change) } ?? []
+        linesInCall =
+            before + changed
+            + bases.flatMap { base in
+                before.filter { $0.first < base && base < $0.next }.map { $0.truncatedFront(base) }
+            }
         let faults = disk.faultsStruck
         let wasPoisoned = isPoisoned
         var failure: LogError? = nil
@@ -329,6 +414,11 @@ final class Session<Log: LogUnderTest> {
             shadows = shadows.map { $0.next == index ? $0.appending(Array(batch), with: ridden) : $0 }
         }
         record(name, start, before, changed)
+        if failure == nil && cutTo != .max {
+            for i in outstanding.indices where outstanding[i].index > cutTo { outstanding[i].isDropped = true }
+        }
+        linesInCall = lines
+        try follow()
         if failure == nil && (promisesDurability || hasDropped) {
             shadows = []
             record("return of \(name)", disk.operations, lines)
@@ -379,6 +469,66 @@ final class Session<Log: LogUnderTest> {
         }
         if promise == .durable, let log, lines.count == 1, lines[0].next > next, log.durableIndex < lines[0].last {
             throw Violation(text: "a durable append returned and the durable index is \(log.durableIndex)")
+        }
+    }
+
+    func appendAsync() throws(Violation) {
+        let batch = makeBatch(1, at: lines[0].next)
+        let staged = self.staged
+        var given: UInt64? = nil
+        try call(
+            "asynchronous append", certain: certainErrors, promisesDurability: false,
+            change: { $0.appending(batch.entries, with: staged) }
+        ) { (log) throws(LogError) in
+            given = try log.appendAsync(batch, deliveries)
+            self.staged = [:]
+            return given
+        }
+        if let given { outstanding.append((given, false)) }
+    }
+
+    /// What asynchronous appends were told is true, in their order, and once.
+    private func checkDeliveries(_ log: Log) throws(Violation) {
+        for (index, status) in deliveries.takeAll() {
+            guard let oldest = outstanding.first, oldest.index == index else {
+                throw Violation(text: "the append of \(index) was answered twice or before an older one")
+            }
+            outstanding.removeFirst()
+            switch ErrorCode(rawValue: status) {
+            case nil where status == 0:
+                // An empty log answers 0; what was dropped is complete.
+                if !oldest.isDropped && index > max(log.durableIndex, log.isEmpty ? log.nextIndex - 1 : 0) {
+                    throw Violation(text: "the append of \(index) completed and the durable index is \(log.durableIndex)")
+                }
+                if !oldest.isDropped { lines = lines.map { $0.promising(durable: min(index, $0.last)) } }
+            case .poisoned:
+                if !expectsFailures || disk.faultsStruck == 0 { throw Violation(text: "an append was told of a poisoning") }
+                isPoisoned = true
+            default: throw Violation(text: "the append of \(index) was told \(status)")
+            }
+        }
+    }
+
+    func transaction(_ count: Int, _ policy: Policy?, commits: Bool) throws(Violation) {
+        let batch = makeBatch(count, at: lines[0].next)
+        let promise = policy ?? setting.options.sync
+        let staged = self.staged
+        try call(
+            "\(commits ? "commit" : "rollback") of \(count), \(promise)", certain: certainErrors,
+            promisesDurability: commits && promise == .durable,
+            change: commits ? { $0.appending(batch.entries, with: staged) } : nil,
+            done: { line in
+                if !commits { return line }
+                return switch promise {
+                case .durable: line.promising(durable: line.last)
+                case .system, .interval: line.handingOver(line.last)
+                case .buffered: line
+                }
+            }
+        ) { (log) throws(LogError) in
+            let index = try log.transaction(batch, policy, commits: commits)
+            if commits { self.staged = [:] }
+            return index
         }
     }
 
@@ -493,6 +643,13 @@ final class Session<Log: LogUnderTest> {
             _ = disk.syncer.step(now: .max)
             return nil
         }
+        if !outstanding.isEmpty, let log {
+            _ = disk.completer.step(now: .max)
+            try checkDeliveries(log)
+            if !outstanding.isEmpty && !expectsFailures {
+                throw Violation(text: "the append of \(outstanding[0].index) was synced and got no answer")
+            }
+        }
         try call("background", promisesDurability: false, change: nil, mayDropTo: retentionBases()) { (_) throws(LogError) in
             _ = disk.background.step(now: .max)
             return nil
@@ -577,7 +734,7 @@ final class Session<Log: LogUnderTest> {
         let span = highest > lowest ? Int(highest - lowest) : 0
         let wanted = Int(setting.options.segmentSize) * 8
         if payloads.isFull(for: wanted) { return }
-        switch chance.below(118) {
+        switch chance.below(setting.isFull ? 138 : 118) {
         case 0..<34: try append(1, chance.once(in: 4) ? [.durable, .system, .buffered][chance.below(3)] : nil)
         case 34..<52: try append(2 + chance.below(6), chance.once(in: 4) ? [.durable, .system, .buffered][chance.below(3)] : nil)
         case 52..<62: try sync()
@@ -597,6 +754,11 @@ final class Session<Log: LogUnderTest> {
         case 94..<98: try setMetadata()
         case 98..<100: try deleteMetadata()
         case 100..<112: try stageMetadata()
+        case 118..<130: try appendAsync()
+        case 130..<138:
+            try transaction(
+                1 + chance.below(4), chance.once(in: 2) ? [.durable, .system, .buffered][chance.below(3)] : nil,
+                commits: !chance.once(in: 4))
         default: try stepBackground()
         }
     }
