@@ -297,8 +297,9 @@ WALRUS_API int32_t walrus_open(const char *dir, const walrus_options_t *options,
 WALRUS_API int32_t walrus_shutdown(walrus_t *log);
 
 /* Writes and syncs what is not yet durable, marks the log as cleanly closed, and frees the handle, whatever
- * the result, but for BUSY. No other call on the log may be in flight or follow (walrus_shutdown first makes
- * sure that none lasts). Every walrus_done_fn that is still due is called before it returns, and no callback
+ * the result, but for BUSY. A log that was only read since it was opened is left as it was found, also where what
+ * was found is not known to be durable. No other call on the log may be in flight or follow (walrus_shutdown first
+ * makes sure that none lasts). Every walrus_done_fn that is still due is called before it returns, and no callback
  * afterwards; what they call on the log may answer CLOSED by then. Entries lent by walrus_get stay valid
  * until they are released.
  * Errors: IO, NO_SPACE, POISONED (what was not durable may be lost; the next open tells), BUSY (inside one of
@@ -336,7 +337,7 @@ typedef struct walrus_recovery_report {
 WALRUS_API int32_t walrus_recovery_report(walrus_t *log, walrus_recovery_report_t *report);
 
 /* Removes the log in directory dir: its own files only, then the directory if it is empty. Durable on
- * return. Errors: NO_LOG, NOT_A_LOG, LOCKED (open), IO. Any thread; since 0.1. */
+ * return. Errors: NO_LOG, NOT_A_LOG, LOCKED (open), IO, NO_SPACE, NO_MEMORY. Any thread; since 0.1. */
 WALRUS_API int32_t walrus_destroy(const char *dir);
 
 /* ---- Append -------------------------------------------------------------------------------- */
@@ -542,7 +543,8 @@ WALRUS_API int32_t walrus_cursor_seek(walrus_cursor_t *cursor, uint64_t index);
 WALRUS_API uint64_t walrus_cursor_position(const walrus_cursor_t *cursor);
 
 /* Waits until walrus_cursor_next has something else to say than CAUGHT_UP. Does not spin.
- * Errors: TIMEOUT, CANCELED (walrus_interrupt), CLOSED, POISONED (nothing will come any more). Since 0.2. */
+ * Errors: TIMEOUT, CANCELED (walrus_interrupt), CLOSED, POISONED (nothing will come any more); on a read-only handle
+ * CORRUPT, IO and NO_MEMORY, too. Since 0.2. */
 WALRUS_API int32_t walrus_cursor_wait(walrus_cursor_t *cursor, int64_t timeout_ms);
 
 /* Frees a cursor. NULL is a no-op. May come after walrus_close of its log. Since 0.2. */
@@ -743,8 +745,8 @@ typedef int32_t (*walrus_progress_fn)(void *ctx, uint64_t done, uint64_t total);
  * opened read_only and not changed. progress may be NULL. A copy that was stopped, or died, goes on where it was
  * when it is called again. Everything is durable, and was read back and compared, when this returns WALRUS_OK.
  * Errors: those of walrus_open for either directory, EXISTS (the target holds something that the source does not),
- * INVALID (source and target are the same log), CORRUPT, IO, NO_SPACE, NO_MEMORY, READ_ONLY (options say
- * read_only). Any thread; since 0.2. */
+ * INVALID (source and target are the same log), CORRUPT, IO, POISONED (an earlier write to the target failed),
+ * NO_SPACE, NO_MEMORY, READ_ONLY (options say read_only). Any thread; since 0.2. */
 WALRUS_API int32_t walrus_convert(const char *source_dir, const char *target_dir, const walrus_options_t *options,
                                   walrus_progress_fn progress, void *ctx);
 

@@ -138,11 +138,20 @@ uint64_t wp_file_size_limit(void) {
 }
 
 DIR *wp_open_listing(int32_t directory) {
-    int descriptor = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor;
+    do {
+        descriptor = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    } while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0) return NULL;
     DIR *listing = fdopendir(descriptor);
     if (!listing) close(descriptor);
     return listing;
+}
+
+const char *wp_next_name(DIR *listing) {
+    errno = 0; /* all that tells an error from the end */
+    struct dirent *entry = readdir(listing);
+    return entry ? entry->d_name : NULL;
 }
 
 void *wp_map_file(int32_t descriptor, uint64_t length) {

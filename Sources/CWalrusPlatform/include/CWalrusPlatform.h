@@ -60,6 +60,8 @@ uint64_t wp_next_data(int32_t descriptor, uint64_t offset);
 uint64_t wp_file_size_limit(void);
 /* The directory's entries, through a descriptor of its own; NULL and errno. closedir ends it. */
 DIR *wp_open_listing(int32_t directory);
+/* The next of its names; NULL with errno 0 at its end, and with another one where it cannot be read any further. */
+const char *wp_next_name(DIR *listing);
 /* NULL instead of MAP_FAILED. */
 void *wp_map_file(int32_t descriptor, uint64_t length);
 void *wp_reserve(uint64_t length);

@@ -186,13 +186,13 @@ import CWalrusPlatform
             throw SystemCalls.failure("the directory could not be read", nil)
         }
         defer { unsafe closedir(listing) }
-        while let entry = unsafe readdir(listing) {
-            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { text in
-                unsafe Bytes(UnsafeRawPointer(text), count: strlen(UnsafeRawPointer(text).assumingMemoryBound(to: CChar.self)))
-            }
+        while let text = unsafe wp_next_name(listing) {
+            let name = unsafe Bytes(UnsafeRawPointer(text), count: strlen(text))
             if name.u8(0) == 46 && (name.count == 1 || (name.count == 2 && name.u8(1) == 46)) { continue }
             try body(FileName(name))
         }
+        // Half a listing would look like a log that lost files.
+        if wp_errno() != 0 { throw SystemCalls.failure("the directory could not be read to its end", nil) }
     }
 
     // ---- Time and chance
