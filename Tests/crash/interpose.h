@@ -48,14 +48,14 @@ __attribute__((constructor)) static void know_library(void) { dl_iterate_phdr(fi
 /* ---- Faults --------------------------------------------------------------------------------- */
 
 typedef enum {
-    CALL_OPENAT, CALL_FSTAT, CALL_FSTATAT, CALL_PREAD, CALL_PWRITE, CALL_PWRITEV, CALL_FALLOCATE, CALL_FTRUNCATE, CALL_FDATASYNC,
+    CALL_OPENAT, CALL_CREATE, CALL_FSTAT, CALL_FSTATAT, CALL_PREAD, CALL_PWRITE, CALL_PWRITEV, CALL_FALLOCATE, CALL_FTRUNCATE, CALL_FDATASYNC,
     CALL_FSYNC, CALL_RENAMEAT, CALL_UNLINKAT, CALL_MKDIR, CALL_LSEEK, CALL_FLOCK, CALL_MMAP, CALL_FDOPENDIR, CALL_READDIR, CALL_GETRANDOM,
     CALL_EVENTFD, CALL_INOTIFY_INIT, CALL_INOTIFY_ADD, CALL_THREAD, CALL_MUTEX, CALL_CONDITION, CALL_RWLOCK, CALL_CLOSE, CALL_MALLOC,
     CALL_CALLOC, CALL_REALLOC, CALL_MEMALIGN, CALL_STRDUP, CALL_KINDS
 } call_kind_t;
 
 static const char *const call_names[CALL_KINDS] = {
-    "openat", "fstat", "fstatat", "pread", "pwrite", "pwritev", "fallocate", "ftruncate", "fdatasync", "fsync", "renameat",
+    "openat", "openat of a new file", "fstat", "fstatat", "pread", "pwrite", "pwritev", "fallocate", "ftruncate", "fdatasync", "fsync", "renameat",
     "unlinkat", "mkdir", "lseek", "flock", "mmap", "fdopendir", "readdir", "getrandom", "eventfd", "inotify_init1",
     "inotify_add_watch", "pthread_create", "pthread_mutex_init", "pthread_cond_init", "pthread_rwlock_init", "close", "malloc",
     "calloc", "realloc", "posix_memalign", "strdup"};
@@ -274,7 +274,8 @@ int openat(int at, const char *path, int flags, ...) {
         mode = va_arg(arguments, mode_t);
         va_end(arguments);
     }
-    REFUSE(CALL_OPENAT, -1);
+    bool creates = flags & O_CREAT && faccessat(at, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+    REFUSE(creates ? CALL_CREATE : CALL_OPENAT, -1);
     bool entered = enter();
     int descriptor = REAL(openat)(at, path, flags, mode);
     if (entered && descriptor >= 0)

@@ -30,10 +30,11 @@ typedef struct run {
     moment_t *moments[MOMENTS];
     int count;
     size_t from;          /* operations before this one were not its own                                                    */
-    size_t created;       /* with this many the log had been created                                                        */
+    size_t created;       /* with this many the log had been created, durably; SIZE_MAX: not yet                            */
     session_t session;
     line_t shadows[SHADOWS]; /* what was not seen may still be what the disk holds, until something is promised               */
     int shadow_count;
+    bool is_written_to;   /* since a process died: otherwise close leaves what was found as it is                           */
     int depth;
     bool blocks;          /* the fault model                                                                                */
 } run_t;
@@ -84,8 +85,8 @@ static bool settles(const run_t *run, const step_t *step, const line_t *before) 
     case STEP_SYNC:
     case STEP_REPLACE:
     case STEP_SET:
-    case STEP_CLOSE:
     case STEP_RESET: return true;
+    case STEP_CLOSE: return run->is_written_to;
     default: return false;
     }
 }
@@ -131,9 +132,15 @@ static void make_step(run_t *run, const step_t *step) {
     add_shadows(run, moment->during, &moment->during_count);
     line_t *after = &session->lines[0];
     *after = changed;
-    promise_line(session, after, step);
-    if (settles(run, step, &before))
+    if (step->kind != STEP_CLOSE || run->is_written_to)
+        promise_line(session, after, step);
+    run->is_written_to |= appends(step);
+    if (settles(run, step, &before)) {
         run->shadow_count = 0;
+        run->is_written_to = true;
+        if (run->created == SIZE_MAX)
+            run->created = end;
+    }
     add_line(moment->after, &moment->after_count, after);
     add_shadows(run, moment->after, &moment->after_count);
     forget_staged(session, step);
@@ -328,10 +335,12 @@ static void cut_recovery(const origin_t *origin, bool is_kill, uint64_t seed, do
     const char *when;
     int count = lines_at(from, origin->disk->applied, lines, &when);
     bool existed = origin->disk->applied >= from->created;
+    bool was_made = exists(in_memory("run-%d/walrus.meta", run->depth));
     begin_recording(session->directory, &run->trace, seed);
     CHECK_NOTE("seed %" PRIu64 ", recovery at depth %d", origin->seed, run->depth);
     CHECK_OK(open_state(run, session->directory, existed, &session->log));
-    run->created = existed ? 0 : recorded();
+    /* A log that a killed process had just created is made durable by the first call that changes it. */
+    run->created = existed ? 0 : was_made ? SIZE_MAX : recorded();
     size_t opened = recorded();
     if (is_kill)
         for (int i = 0; i < count; i++)
@@ -412,6 +421,8 @@ static void one_workload(uint64_t seed, const char *how, int lies, double until)
     run_t *run = calloc(1, sizeof *run);
     CHECK(run != NULL);
     run->depth = 1;
+    run->is_written_to = true;
+    run->created = SIZE_MAX;
     payloads_are_text = seed & 1;
     session_begin(&run->session, in_memory("run-1"), how, seed);
     run->blocks = strstr(run->session.text, "sync_padding=4096") != NULL;
