@@ -3,7 +3,8 @@
  * Of what was not synced anything may be there and anything may be missing: each 512-byte sector, each file's size and each name
  * by itself. A sector that was written several times may be found at any of its stages. One that never held synced bytes may
  * hold anything at all. So a state is a choice: for each *unit* (a sector, a size, a name, the directory) up to which of
- * the operations on it the disk got. Where there are few choices all are made; otherwise a seed draws them, and some draws
+ * the operations on it the disk got. What a failed sync was to cover stays open, whatever syncs follow, until its page is written
+ * again and synced: the page cache takes it for clean. Where there are few choices all are made; otherwise a seed draws them, and some draws
  * are the plain ones (all there, nothing there, all up to a moment), since that is where most mistakes show.
  */
 #ifndef DISK_H
@@ -21,6 +22,10 @@ typedef struct disk_file {
     size_t held_room;
     uint32_t *open;          /* operations that the disk may not have                                                       */
     size_t open_count, open_room;
+    uint64_t failed;         /* those before this one belong to a sync that failed                                          */
+    uint64_t settled;        /* those before this one do not say the file's size any more                                   */
+    uint64_t *rescued;       /* for each page: of those before this one the disk has what they wrote there                  */
+    size_t rescued_room;
 } disk_file_t;
 
 typedef struct disk_name {
@@ -90,26 +95,62 @@ static inline void apply_bytes(const trace_t *trace, const operation_t *operatio
         memset(bytes + from, 0, to - from); /* what was cut off */
 }
 
+/* These sectors hold synced bytes from now on. */
+static inline void hold(disk_file_t *file, uint64_t from, uint64_t to) {
+    size_t before = file->held_room;
+    file->held = grown(file->held, to / SECTOR + 1, &file->held_room, 1);
+    memset(file->held + before, 0, file->held_room - before);
+    memset(file->held + from / SECTOR, 1, (to + SECTOR - 1) / SECTOR - from / SECTOR);
+    if (to > file->end)
+        file->end = to;
+}
+
+static inline uint64_t rescued_at(const disk_file_t *file, uint64_t page) {
+    return page < file->rescued_room ? file->rescued[page] : 0;
+}
+
+/* What the operations of a failed sync wrote into pages that this sync covers. */
+static inline void rescue(disk_t *disk, disk_file_t *file, uint64_t covers) {
+    for (size_t i = 0; i < file->open_count; i++) {
+        uint64_t number = file->open[i];
+        const operation_t *operation = &disk->trace->operations[number];
+        if (number < file->failed || number >= covers || operation->kind != OP_WRITE)
+            continue;
+        uint64_t last = (operation->offset + operation->size - 1) / BLOCK;
+        size_t before = file->rescued_room;
+        file->rescued = grown(file->rescued, last + 1, &file->rescued_room, sizeof *file->rescued);
+        memset(file->rescued + before, 0, (file->rescued_room - before) * sizeof *file->rescued);
+        for (uint64_t page = operation->offset / BLOCK; page <= last; page++) {
+            for (size_t k = 0; k < i; k++)
+                if (file->open[k] < file->failed && rescued_at(file, page) <= file->open[k]) {
+                    const operation_t *older = &disk->trace->operations[file->open[k]];
+                    uint64_t from = page * BLOCK, to = from + BLOCK, end = older->offset + older->size;
+                    make_room(file, to);
+                    apply_bytes(disk->trace, older, file->stable, from, to);
+                    if (older->kind == OP_WRITE && older->offset < to && from < end)
+                        hold(file, older->offset > from ? older->offset : from, end < to ? end : to);
+                }
+            file->rescued[page] = number;
+        }
+    }
+}
+
 static inline void settle_file(disk_t *disk, disk_file_t *file, uint64_t covers) {
     size_t left = 0;
+    rescue(disk, file, covers);
     for (size_t i = 0; i < file->open_count; i++) {
         const operation_t *operation = &disk->trace->operations[file->open[i]];
-        if (file->open[i] >= covers) {
+        if (file->open[i] >= covers || file->open[i] < file->failed) {
             file->open[left++] = file->open[i];
             continue;
         }
         make_room(file, operation->before > operation->after ? operation->before : operation->after);
         apply_bytes(disk->trace, operation, file->stable, 0, UINT64_MAX);
         file->size = operation->after;
+        file->settled = file->open[i];
         if (operation->kind == OP_RESIZE)
             continue;
-        uint64_t end = operation->offset + operation->size;
-        if (end > file->end)
-            file->end = end;
-        size_t sectors = end / SECTOR + 1, before = file->held_room;
-        file->held = grown(file->held, sectors, &file->held_room, 1);
-        memset(file->held + before, 0, file->held_room - before);
-        memset(file->held + operation->offset / SECTOR, 1, (end + SECTOR - 1) / SECTOR - operation->offset / SECTOR);
+        hold(file, operation->offset, operation->offset + operation->size);
     }
     file->open_count = left;
 }
@@ -158,6 +199,7 @@ static inline void disk_step(disk_t *disk) {
         file->open[file->open_count++] = number;
         break;
     }
+    case OP_FAILED_SYNC: disk->files[operation->file].failed = operation->covers; break;
     case OP_SYNC: settle_file(disk, &disk->files[operation->file], operation->covers); break;
     case OP_SYNC_DIRECTORY: {
         size_t left = 0;
@@ -177,6 +219,7 @@ static inline void disk_free(disk_t *disk) {
         free(disk->files[i].stable);
         free(disk->files[i].held);
         free(disk->files[i].open);
+        free(disk->files[i].rescued);
     }
     free(disk->files);
     free(disk->names);
@@ -205,6 +248,18 @@ static inline bool sectors_of(const operation_t *operation, uint32_t *first, uin
     return begin < end;
 }
 
+/* Whether the disk may lack what operation `number` did to the sector. */
+static inline bool is_open(const disk_t *disk, const disk_file_t *file, uint32_t number, uint32_t sector) {
+    uint32_t first, last;
+    return sectors_of(&disk->trace->operations[number], &first, &last) && first <= sector && sector < last &&
+           (number >= file->failed || rescued_at(file, sector / (BLOCK / SECTOR)) <= number);
+}
+
+static inline bool is_open_size(const disk_t *disk, const disk_file_t *file, uint32_t number) {
+    const operation_t *operation = &disk->trace->operations[number];
+    return operation->before != operation->after && number >= file->settled;
+}
+
 /* All units, none of which the disk got anything of. */
 static inline void list_units(const disk_t *disk, choice_t *choice) {
     choice->count = 0;
@@ -218,7 +273,7 @@ static inline void list_units(const disk_t *disk, choice_t *choice) {
         uint32_t sizes = 0, low = UINT32_MAX, high = 0, first, last;
         for (size_t i = 0; i < file->open_count; i++) {
             const operation_t *operation = &disk->trace->operations[file->open[i]];
-            sizes += operation->before != operation->after;
+            sizes += is_open_size(disk, file, file->open[i]);
             if (sectors_of(operation, &first, &last)) {
                 low = first < low ? first : low;
                 high = last > high ? last : high;
@@ -229,7 +284,7 @@ static inline void list_units(const disk_t *disk, choice_t *choice) {
         for (uint32_t sector = low; sector < high; sector++) {
             uint32_t stages = 0;
             for (size_t i = 0; i < file->open_count; i++)
-                stages += sectors_of(&disk->trace->operations[file->open[i]], &first, &last) && first <= sector && sector < last;
+                stages += is_open(disk, file, file->open[i], sector);
             if (stages > 0)
                 add_unit(choice, UNIT_SECTOR, (int)f, sector, stages);
         }
@@ -243,11 +298,9 @@ static inline uint32_t operation_of_stage(const disk_t *disk, const unit_t *unit
     if (unit->kind == UNIT_NAME)
         return disk->open[unit->place];
     const disk_file_t *file = &disk->files[unit->file];
-    uint32_t at = 0, first, last;
+    uint32_t at = 0;
     for (size_t i = 0; i < file->open_count; i++) {
-        const operation_t *operation = &disk->trace->operations[file->open[i]];
-        bool touches = unit->kind == UNIT_SIZE ? operation->before != operation->after
-                                               : sectors_of(operation, &first, &last) && first <= unit->place && unit->place < last;
+        bool touches = unit->kind == UNIT_SIZE ? is_open_size(disk, file, file->open[i]) : is_open(disk, file, file->open[i], unit->place);
         if (touches && ++at == stage)
             return file->open[i];
     }
@@ -354,13 +407,13 @@ static inline unsigned char *build_file(const disk_t *disk, const choice_t *choi
         const unit_t *unit = &choice->units[u];
         if (unit->file != number)
             continue;
-        uint32_t left = unit->stage, first, last;
+        uint32_t left = unit->stage;
         for (size_t i = 0; i < file->open_count && left > 0; i++) {
             const operation_t *operation = &disk->trace->operations[file->open[i]];
-            if (unit->kind == UNIT_SIZE && operation->before != operation->after) {
+            if (unit->kind == UNIT_SIZE && is_open_size(disk, file, file->open[i])) {
                 *size = operation->after;
                 left--;
-            } else if (unit->kind == UNIT_SECTOR && sectors_of(operation, &first, &last) && first <= unit->place && unit->place < last) {
+            } else if (unit->kind == UNIT_SECTOR && is_open(disk, file, file->open[i], unit->place)) {
                 apply_bytes(disk->trace, operation, bytes, (uint64_t)unit->place * SECTOR, (uint64_t)(unit->place + 1) * SECTOR);
                 left--;
             }

@@ -9,7 +9,7 @@
 
 #include "../c/support.h"
 
-typedef enum { OP_MAKE_DIRECTORY, OP_CREATE, OP_RENAME, OP_REMOVE, OP_WRITE, OP_RESIZE, OP_SYNC, OP_SYNC_DIRECTORY, OP_SYNC_PARENT } op_kind_t;
+typedef enum { OP_MAKE_DIRECTORY, OP_CREATE, OP_RENAME, OP_REMOVE, OP_WRITE, OP_RESIZE, OP_SYNC, OP_FAILED_SYNC, OP_SYNC_DIRECTORY, OP_SYNC_PARENT } op_kind_t;
 
 typedef struct operation {
     op_kind_t kind;
@@ -70,7 +70,7 @@ static inline void trace_free(trace_t *trace) {
 }
 
 static inline void operation_print(FILE *to, size_t number, const operation_t *operation) {
-    static const char *const names[] = {"mkdir", "create", "rename", "remove", "write", "resize", "sync", "sync directory", "sync parent"};
+    static const char *const names[] = {"mkdir", "create", "rename", "remove", "write", "resize", "sync", "failed sync", "sync directory", "sync parent"};
     fprintf(to, "%6zu  %-14s", number, names[operation->kind]);
     if (operation->file >= 0)
         fprintf(to, " file %d", operation->file);
