@@ -317,11 +317,12 @@ size_t wp_deflate(struct wp_deflater *deflater, const void *from, size_t size, v
 
 int32_t wp_inflate(const void *from, size_t count, void *to, size_t size) {
     z_stream stream = {.next_in = (Bytef *)from, .avail_in = (uInt)count, .next_out = to, .avail_out = (uInt)size};
-    if (inflateInit(&stream) != Z_OK) return -1;
+    /* Linked against a zlib of its own version, it fails for want of memory alone. */
+    if (inflateInit(&stream) != Z_OK) return ENOMEM;
     int result = inflate(&stream, Z_FINISH);
-    int32_t failure = result == Z_STREAM_END && stream.avail_in == 0 && stream.avail_out == 0 ? 0 : -1;
     inflateEnd(&stream);
-    return failure;
+    if (result == Z_MEM_ERROR) return ENOMEM;
+    return result == Z_STREAM_END && stream.avail_in == 0 && stream.avail_out == 0 ? 0 : EINVAL;
 }
 
 /* ---- Failures and texts ------------------------------------------------------------------------ */

@@ -108,7 +108,7 @@ struct wp_deflater *wp_deflate_new(int32_t level);
 void wp_deflate_free(struct wp_deflater *deflater);
 /* Bytes of the stream, or 0 if they are more than `capacity`. */
 size_t wp_deflate(struct wp_deflater *deflater, const void *from, size_t size, void *to, size_t capacity);
-/* 0 if the stream holds exactly `size` bytes and ends with `count`. */
+/* 0 if the stream holds exactly `size` bytes and ends with `count`, else EINVAL, or ENOMEM. */
 int32_t wp_inflate(const void *from, size_t count, void *to, size_t size);
 
 /* ---- Threads */

@@ -12,8 +12,12 @@ enum Compression {
     static func mostInflated(_ count: Int) -> Int { count &* 1032 }
 
     /// Fills `target` exactly. False if the stream is not one of so many bytes: a hostile one gets no further than that.
-    static func inflate(_ stream: Bytes, to target: MutableBytes) -> Bool {
-        unsafe wp_inflate(stream.address, stream.count, target.address, target.count) == 0
+    ///
+    /// - Throws: `.noMemory`: nothing is known of the stream then.
+    static func inflate(_ stream: Bytes, to target: MutableBytes) throws(LogError) -> Bool {
+        let failure = unsafe wp_inflate(stream.address, stream.count, target.address, target.count)
+        if failure == ENOMEM { throw LogError(.noMemory, "there is not enough memory to decompress an entry", errno: ENOMEM) }
+        return failure == 0
     }
 }
 

@@ -24,10 +24,12 @@ extension Log {
             throw damaged(segment, offset, index)
         }
         let (owner, buffer) = try EntryOwner.buffer(count: Int(size))
-        let isGood = Compression.inflate(stream, to: buffer) && (!options.verifyReads || buffer.bytes.checksum() == checksum)
-        guard isGood else {
+        do throws(LogError) {
+            guard try Compression.inflate(stream, to: buffer), !options.verifyReads || buffer.bytes.checksum() == checksum
+            else { throw damaged(segment, offset, index) }
+        } catch {
             owner.release()
-            throw damaged(segment, offset, index)
+            throw error
         }
         let run = segment.run(of: relative)
         return Entry(
