@@ -18,17 +18,25 @@ extension Log {
         let wanted = try options.checked()
         let original = try unsafe onPath(source) { (path) throws(LogError) in try unsafe DiskLog.open(path: path, .forSource) }
         defer { try? end(original) }
-        return try unsafe onPath(target) { (path) throws(LogError) in
-            let copy = try unsafe DiskLog.open(path: path, wanted.forTarget())
-            let stopped: Int32
-            do throws(LogError) {
-                stopped = try copy.copyAll(from: original) { progress($0, $1) ? 0 : 1 }
-            } catch {
-                try? end(copy)
-                throw error
+        var isOfSource = false
+        var failure: LogError? = nil
+        do throws(WalrusError) {
+            return try unsafe onPath(target) { (path) throws(LogError) in
+                let copy = try unsafe DiskLog.open(path: path, wanted.forTarget())
+                let stopped: Int32
+                do throws(LogError) {
+                    stopped = try copy.copyAll(from: original, isOfSource: &isOfSource) { progress($0, $1) ? 0 : 1 }
+                } catch {
+                    try? end(copy)
+                    failure = error
+                    throw error
+                }
+                try end(copy)
+                return stopped == 0
             }
-            try end(copy)
-            return stopped == 0
+        } catch {
+            if isOfSource, let failure { throw WalrusError(failure, in: source) }
+            throw error
         }
     }
 

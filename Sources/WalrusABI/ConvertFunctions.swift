@@ -22,11 +22,14 @@ import WalrusCore
         return unsafe fail(error, directory: sourceDir)
     }
     defer { try? end(source) }
+    var isOfSource = false
     do throws(LogError) {
         let target = try unsafe DiskLog.open(path: targetDir, chosen)
         let stopped: Int32
         do throws(LogError) {
-            stopped = try target.copyAll(from: source) { done, total in unsafe progress?(ctx, done, total) ?? 0 }
+            stopped = try target.copyAll(from: source, isOfSource: &isOfSource) { done, total in
+                unsafe progress?(ctx, done, total) ?? 0
+            }
         } catch {
             try? end(target)
             throw error
@@ -34,7 +37,7 @@ import WalrusCore
         try end(target)
         return stopped
     } catch {
-        return unsafe fail(error, directory: targetDir)
+        return unsafe fail(error, directory: isOfSource ? sourceDir : targetDir)
     }
 }
 

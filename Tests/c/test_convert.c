@@ -134,6 +134,21 @@ CASE(what_cannot_be_copied_is_refused_and_nothing_is_touched) {
     walrus_options_free(options);
 }
 
+/* Catches: damage to the source that is said to be in the target. */
+CASE(damage_to_the_source_is_told_of_the_source) {
+    walrus_t *log = open_log(in_memory("source"), "");
+    for (uint64_t i = 1; i <= 10; i++)
+        append_payload(log, 1000, i);
+    CHECK_OK(walrus_close(log));
+    char path[PATH_MAX];
+    size_t offset = 0;
+    CHECK(find_payload(in_memory("source"), 1000, 5, path, &offset));
+    flip_in_file(path, offset + 10, 1);
+    CHECK_CODE(WALRUS_E_CORRUPT, walrus_convert(in_memory("source"), in_memory("copy"), NULL, NULL, NULL));
+    CHECK_TEXT(path, last_error().path);
+    CHECK_U64(5, last_error().index);
+}
+
 /* Catches: an empty log whose next index is lost. */
 CASE(an_empty_log_keeps_its_next_index) {
     walrus_t *log = open_log(in_memory("source"), "");

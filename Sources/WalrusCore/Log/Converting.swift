@@ -33,11 +33,13 @@ extension Options {
 
 extension Log {
     /// Copies all that `source` holds now. `progress` is told how many of how many entries are done, and stops the copy with a value
-    /// above 0, which is returned.
+    /// above 0, which is returned. `isOfSource`: whether what is thrown is about the source, and not about this log.
     ///
     /// - Throws: `.exists` if this log holds something that the source does not; `.corrupt` where what was written cannot be read back as it was; and
     ///   what reading the source and appending here throw.
-    public func copyAll(from source: Log<S>, progress: (_ done: UInt64, _ total: UInt64) -> Int32) throws(LogError) -> Int32 {
+    public func copyAll(
+        from source: Log<S>, isOfSource: inout Bool, progress: (_ done: UInt64, _ total: UInt64) -> Int32
+    ) throws(LogError) -> Int32 {
         guard logID != source.logID else {
             throw LogError(.invalid, "source and target are the same log; name another directory")
         }
@@ -47,13 +49,13 @@ extension Log {
         var index = first
         // What an earlier run has copied.
         while index < nextIndex && index < end {
-            guard try isSame(index, source) else { throw Log.foreign(index) }
+            guard try isSame(index, source, &isOfSource) else { throw Log.foreign(index) }
             index += 1
         }
         if nextIndex > end { throw Log.foreign(end) }
         var lastTold = index
         while index < end {
-            let entry = try source.get(index)
+            let entry = try source.getAsSource(index, &isOfSource)
             defer { entry.owner.release() }
             let record = Record(payload: entry.payload, index: index, term: entry.term, time: entry.time)
             _ = try append(OneRecord(record), .buffered)
@@ -68,11 +70,11 @@ extension Log {
                 }
             }
         }
-        try copyMetadata(from: source)
+        try copyMetadata(from: source, &isOfSource)
         try sync()
         index = first
         while index < end {
-            guard try isSame(index, source) else {
+            guard try isSame(index, source, &isOfSource) else {
                 throw LogError(
                     .corrupt, "an entry of the copy is not as it was written; copy the log again, to a sound disk", index: index)
             }
@@ -94,8 +96,15 @@ extension Log {
         }
     }
 
-    private func isSame(_ index: UInt64, _ source: Log<S>) throws(LogError) -> Bool {
-        let theirs = try source.get(index)
+    private func getAsSource(_ index: UInt64, _ isOfSource: inout Bool) throws(LogError) -> Entry {
+        isOfSource = true
+        let entry = try get(index)
+        isOfSource = false
+        return entry
+    }
+
+    private func isSame(_ index: UInt64, _ source: Log<S>, _ isOfSource: inout Bool) throws(LogError) -> Bool {
+        let theirs = try source.getAsSource(index, &isOfSource)
         defer { theirs.owner.release() }
         let ours = try get(index)
         defer { ours.owner.release() }
@@ -104,8 +113,9 @@ extension Log {
     }
 
     /// Sets what the source has and this log has not, and removes what the source has not.
-    private func copyMetadata(from source: Log<S>) throws(LogError) {
+    private func copyMetadata(from source: Log<S>, _ isOfSource: inout Bool) throws(LogError) {
         var failure: LogError? = nil
+        isOfSource = true
         _ = try source.forEachMetadata { text, value in
             let key = Log.key(text)
             do throws(LogError) {
@@ -116,6 +126,7 @@ extension Log {
                 return 1
             }
         }
+        isOfSource = false
         if let failure { throw failure }
         _ = try forEachMetadata { text, _ in
             let key = Log.key(text)
