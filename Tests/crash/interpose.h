@@ -18,6 +18,7 @@
 #include <sys/inotify.h>
 #include <sys/random.h>
 #include <sys/uio.h>
+#include <zlib.h>
 
 /* What libc has under that name. */
 #define REAL(name)                                                                                                     \
@@ -51,14 +52,14 @@ typedef enum {
     CALL_OPENAT, CALL_CREATE, CALL_FSTAT, CALL_FSTATAT, CALL_PREAD, CALL_PWRITE, CALL_PWRITEV, CALL_FALLOCATE, CALL_FTRUNCATE, CALL_FDATASYNC,
     CALL_FSYNC, CALL_RENAMEAT, CALL_UNLINKAT, CALL_MKDIR, CALL_LSEEK, CALL_FLOCK, CALL_MMAP, CALL_FDOPENDIR, CALL_READDIR, CALL_GETRANDOM,
     CALL_EVENTFD, CALL_INOTIFY_INIT, CALL_INOTIFY_ADD, CALL_THREAD, CALL_MUTEX, CALL_CONDITION, CALL_RWLOCK, CALL_CLOSE, CALL_MALLOC,
-    CALL_CALLOC, CALL_REALLOC, CALL_MEMALIGN, CALL_STRDUP, CALL_KINDS
+    CALL_CALLOC, CALL_REALLOC, CALL_MEMALIGN, CALL_STRDUP, CALL_DEFLATE, CALL_INFLATE, CALL_INFLATING, CALL_KINDS
 } call_kind_t;
 
 static const char *const call_names[CALL_KINDS] = {
     "openat", "openat of a new file", "fstat", "fstatat", "pread", "pwrite", "pwritev", "fallocate", "ftruncate", "fdatasync", "fsync", "renameat",
     "unlinkat", "mkdir", "lseek", "flock", "mmap", "fdopendir", "readdir", "getrandom", "eventfd", "inotify_init1",
     "inotify_add_watch", "pthread_create", "pthread_mutex_init", "pthread_cond_init", "pthread_rwlock_init", "close", "malloc",
-    "calloc", "realloc", "posix_memalign", "strdup"};
+    "calloc", "realloc", "posix_memalign", "strdup", "deflateInit", "inflateInit", "inflate"};
 
 enum { SHORT = -1 }; /* instead of an errno: half of what was asked for is done */
 
@@ -537,6 +538,22 @@ char *strdup(const char *text) {
     REFUSE(CALL_STRDUP, NULL);
     char *copy = __libc_malloc(strlen(text) + 1);
     return copy ? strcpy(copy, text) : NULL;
+}
+
+/* zlib, for want of memory. */
+int deflateInit_(z_streamp stream, int level, const char *version, int size) {
+    REFUSE(CALL_DEFLATE, Z_MEM_ERROR);
+    return REAL(deflateInit_)(stream, level, version, size);
+}
+
+int inflateInit_(z_streamp stream, const char *version, int size) {
+    REFUSE(CALL_INFLATE, Z_MEM_ERROR);
+    return REAL(inflateInit_)(stream, version, size);
+}
+
+int inflate(z_streamp stream, int flush) {
+    REFUSE(CALL_INFLATING, Z_MEM_ERROR);
+    return REAL(inflate)(stream, flush);
 }
 
 #endif /* INTERPOSE_H */

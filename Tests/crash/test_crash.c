@@ -423,7 +423,9 @@ static void cut_everywhere(run_t *run, uint64_t seed, double until) {
             if (run->depth < DEPTH && !disk_lies && below(&chance, run->depth == 1 ? 150 : 2000) == 0)
                 cut_recovery(&origin, false, next_random(&chance), until);
         }
-        if (run->depth < DEPTH && !disk_lies && at > 0 && below(&chance, run->depth == 1 ? 60 : 800) == 0) {
+        /* More often where names are not durable, which is seldom so. */
+        uint64_t odds = disk.open_count > 0 || !disk.made_durable ? 12 : 60;
+        if (run->depth < DEPTH && !disk_lies && at > 0 && below(&chance, run->depth == 1 ? odds : odds * 12) == 0) {
             choose_combination(&choice, 0);
             for (size_t i = 0; i < choice.count; i++)
                 choice.units[i].stage = choice.units[i].stages;
