@@ -39,7 +39,7 @@ static const flavour_t flavours[] = {
     {"EINTR", true, true,
      {[CALL_OPENAT] = EINTR, [CALL_CREATE] = EINTR, [CALL_PREAD] = EINTR, [CALL_PWRITE] = EINTR, [CALL_PWRITEV] = EINTR, [CALL_FALLOCATE] = EINTR,
       [CALL_FTRUNCATE] = EINTR, [CALL_GETRANDOM] = EINTR}},
-    {"EINTR and EIO from close", true, false, {[CALL_CLOSE] = EINTR}},
+    {"EINTR from close", true, false, {[CALL_CLOSE] = EINTR}},
     {"short reads and writes", true, false, {[CALL_PREAD] = SHORT, [CALL_PWRITE] = SHORT, [CALL_PWRITEV] = SHORT}},
     {"a file system without fallocate, SEEK_DATA, inotify", true, false,
      {[CALL_FALLOCATE] = EOPNOTSUPP, [CALL_LSEEK] = EINVAL, [CALL_INOTIFY_INIT] = EMFILE, [CALL_INOTIFY_ADD] = ENOSPC}},
@@ -92,7 +92,7 @@ static bool shows(walrus_t *log, const line_t *line) {
     return is_so;
 }
 
-/* What an open that succeeded found. */
+/* What an open that succeeded found. The faults are over when it returns. */
 static void find_line(trial_t *trial) {
     session_t *session = &trial->session;
     disarm_faults();
@@ -101,7 +101,6 @@ static void find_line(trial_t *trial) {
         FAIL("the log is none that it could be: %s", difference);
     session->lines[0] = *found;
     session->count = 1;
-    faults.is_armed = true;
 }
 
 static void add_line(session_t *session, const line_t *line) {
@@ -136,8 +135,10 @@ static int32_t try_step(trial_t *trial, const step_t *step) {
     }
     if (was_poisoned && step->kind != STEP_CLOSE)
         CHECK_CODE(WALRUS_E_POISONED, result);
-    if (step->kind == STEP_OPEN && result == WALRUS_OK)
+    if (step->kind == STEP_OPEN && result == WALRUS_OK) {
         find_line(trial);
+        faults.is_armed = true;
+    }
     if (step->kind == STEP_OPEN || is_missing)
         return result;
     if (result == WALRUS_OK) {
@@ -161,23 +162,26 @@ static int32_t try_step(trial_t *trial, const step_t *step) {
         memset(session->staged, 0, sizeof session->staged);
         return result;
     }
-    if (step->kind == STEP_ASYNC && accepted > 0) {
+    step_t rest = *step;
+    if (step->kind == STEP_ASYNC && accepted > 0) { /* some are in the log, whatever became of the next one */
         step_t part = *step;
         part.count = accepted;
         for (int i = 0; i < session->count; i++)
             change_line(session, &session->lines[i], &part);
         forget_staged(session, &part);
-        trial->may_have_lost |= !is_certain(result);
-    } else if (is_certain(result) || was_poisoned) {
+        rest.count = step->count - accepted;
+        memmove(rest.given, step->given + accepted, (size_t)rest.count * sizeof rest.given[0]);
+    }
+    if (is_certain(result) || was_poisoned) {
         counts.certain++;
-        CHECK_U64(next, walrus_next_index(session->log));
+        CHECK_U64(next + (uint64_t)accepted, walrus_next_index(session->log));
     } else {
         counts.uncertain++;
         trial->may_have_lost = true;
         for (int i = 0, count = session->count; i < count; i++) {
             static line_t changed;
             changed = session->lines[i];
-            change_line(session, &changed, step);
+            change_line(session, &changed, &rest);
             if (memcmp(&changed, &session->lines[i], sizeof changed) != 0)
                 add_line(session, &changed);
         }
@@ -248,7 +252,6 @@ static bool run_with_fault(uint64_t seed, const char *how, bool for_ever, uint64
     for (int round = 0; round < 2; round++) {
         session->log = open_log(session->directory, session->text);
         find_line(&trial);
-        disarm_faults();
         trial.may_have_lost = false;
         if (round == 0) {
             step_t append = {.kind = STEP_APPEND, .count = 1, .given[0] = {.seed = 1, .size = 10, .term = 1}, .flags = WALRUS_DURABLE};
@@ -261,16 +264,15 @@ static bool run_with_fault(uint64_t seed, const char *how, bool for_ever, uint64
     return struck;
 }
 
-/* Each call of the script is refused, in each way. `step` above 1: each step-th. */
-static void sweep(uint64_t seed, const char *how, uint64_t step) {
+/* Each call of the script is refused, in each way. */
+static void sweep(uint64_t seed, const char *how) {
     payloads_are_text = seed & 1;
     counts.scripts++;
     for (int f = 0; f < FLAVOURS; f++)
         for (int for_ever = 0; for_ever < 2 - flavours[f].only_once; for_ever++) {
             flavour = &flavours[f];
-            uint64_t at = 1 + (seed + (uint64_t)(f * 2 + for_ever)) % step;
-            while (run_with_fault(seed, how, for_ever, at))
-                at += step;
+            for (uint64_t at = 1; run_with_fault(seed, how, for_ever, at); at++)
+                continue;
         }
 }
 
@@ -295,7 +297,7 @@ VARIANT_CASES(a_call_that_fails_breaks_no_promise) {
     double until = check_now_s() + seconds_of_all() / (VARIANTS + 1);
     uint64_t round = 0;
     do {
-        sweep(round ? seed * 1000003 + round : seed, variant, 1);
+        sweep(round ? seed * 1000003 + round : seed, variant);
         round++;
     } while (check_now_s() < until);
     print_counts(seed);
