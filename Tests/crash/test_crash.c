@@ -36,6 +36,7 @@ typedef struct run {
     int shadow_count;
     bool is_written_to;   /* since a process died: otherwise close leaves what was found as it is                           */
     bool has_failed;      /* a call did, since a fault struck, and it is not known what it left                             */
+    uint64_t seed;        /* of the script that all began with                                                              */
     int depth;
     bool blocks;          /* the fault model                                                                                */
 } run_t;
@@ -114,7 +115,7 @@ static void make_step(run_t *run, const step_t *step) {
     session_t *session = &run->session;
     char text[100];
     describe(text, sizeof text, step);
-    CHECK_NOTE("seed %" PRIu64 ", %s: %s", run->session.chance.state, session->text, text);
+    CHECK_NOTE("seed %" PRIu64 ", %s: %s", run->seed, session->text, text);
     line_t before = session->lines[0], changed = before;
     size_t start = recorded();
     uint64_t index = 0;
@@ -225,7 +226,6 @@ typedef struct origin {
     const run_t *run;
     const disk_t *disk;
     const choice_t *choice;
-    uint64_t seed;
 } origin_t;
 
 static const moment_t *moment_at(const run_t *run, size_t operations) {
@@ -247,8 +247,14 @@ static int lines_at(const run_t *run, size_t operations, line_t lines[SHADOWS], 
 static void report(FILE *to, const origin_t *origin, const char *what) {
     const run_t *run = origin->run;
     size_t at = origin->disk->applied;
-    fprintf(to, "%s\noptions: %s\nseed of the workload %" PRIu64 ", depth %d, operation %zu, %s %s\n%s\n", what, run->session.text,
-            origin->seed, run->depth, at, at >= moment_at(run, at)->end ? "after" : "in", moment_at(run, at)->text, difference);
+    fprintf(to, "%s\noptions: %s\nseed of the script %" PRIu64 ", depth %d, operation %zu, %s %s\n%s\n", what, run->session.text, run->seed,
+            run->depth, at, at >= moment_at(run, at)->end ? "after" : "in", moment_at(run, at)->text, difference);
+}
+
+/* The calls, the operations, and what the disk got of those that were not durable. */
+static void report_all(FILE *to, const origin_t *origin) {
+    const run_t *run = origin->run;
+    size_t at = origin->disk->applied;
     for (int i = 0; i < run->count && run->moments[i]->start <= at; i++)
         fprintf(to, "[%zu, %zu) %s\n", run->moments[i]->start, run->moments[i]->end, run->moments[i]->text);
     for (size_t i = 0; i < at; i++)
@@ -266,20 +272,22 @@ static bool broken(const origin_t *origin, const char *what) {
     violations++;
     if (disk_lies)
         return false;
+    report(stderr, origin, what);
     const char *keep = getenv("WALRUS_KEEP");
     if (keep != NULL && keep[0] != 0) {
         char path[PATH_MAX];
-        snprintf(path, sizeof path, "%s/%s-%" PRIu64, keep, check_case_name, origin->seed);
+        snprintf(path, sizeof path, "%s/%s-%" PRIu64, keep, check_case_name, origin->run->seed);
         build_state(origin->disk, origin->choice, origin->run->blocks, path, NULL);
-        fprintf(stderr, "the state is kept in %s, with %s.txt\n", path, path);
+        fprintf(stderr, "the state is kept in %s, how it came to be in %s.txt\n", path, path);
         strcat(path, ".txt");
         FILE *file = fopen(path, "w");
         if (file != NULL) {
             report(file, origin, what);
+            report_all(file, origin);
             fclose(file);
         }
-    }
-    report(stderr, origin, what);
+    } else
+        report_all(stderr, origin);
     FAIL("a promise was broken");
     return false;
 }
@@ -349,6 +357,7 @@ static void cut_recovery(const origin_t *origin, bool is_kill, uint64_t seed, do
     run_t *run = calloc(1, sizeof *run);
     CHECK(run != NULL);
     run->depth = from->depth + 1;
+    run->seed = from->seed;
     run->session = from->session;
     session_t *session = &run->session;
     session->directory = in_memory("run-%d", run->depth);
@@ -364,7 +373,7 @@ static void cut_recovery(const origin_t *origin, bool is_kill, uint64_t seed, do
     bool existed = origin->disk->applied >= from->created;
     bool was_made = exists(in_memory("run-%d/walrus.meta", run->depth));
     begin_recording(session->directory, &run->trace, seed);
-    CHECK_NOTE("seed %" PRIu64 ", recovery at depth %d", origin->seed, run->depth);
+    CHECK_NOTE("seed %" PRIu64 ", recovery at depth %d", run->seed, run->depth);
     CHECK_OK(open_state(run, session->directory, existed, &session->log));
     /* A log that a killed process had just created is made durable by the first call that changes it. */
     run->created = existed ? 0 : was_made ? SIZE_MAX : recorded();
@@ -396,7 +405,7 @@ static void cut_everywhere(run_t *run, uint64_t seed, double until) {
     choice_t choice = {0};
     random_source_t chance = {seed};
     const char *path = in_memory("state-%d", run->depth);
-    origin_t origin = {run, &disk, &choice, seed};
+    origin_t origin = {run, &disk, &choice};
     size_t stride = 1 + below(&chance, 4); /* rather more scripts than every moment of a few */
     for (size_t at = 0; at <= run->trace.count && check_now_s() < until && !(disk_lies && violations); at++) {
         if (at > 0)
@@ -416,7 +425,7 @@ static void cut_everywhere(run_t *run, uint64_t seed, double until) {
                 choose_combination(&choice, s);
             else
                 choose_by_seed(&disk, &choice, run->blocks, next_random(&chance));
-            CHECK_NOTE("seed %" PRIu64 ", depth %d, operation %zu, state %" PRIu64 ": %s", seed, run->depth, at, s, run->session.text);
+            CHECK_NOTE("seed %" PRIu64 ", depth %d, operation %zu, state %" PRIu64 ": %s", run->seed, run->depth, at, s, run->session.text);
             build_state(&disk, &choice, run->blocks, path, NULL);
             counts.states++;
             check_state(&origin, path, &chance);
@@ -455,6 +464,7 @@ static void one_workload(uint64_t seed, const char *how, int lies, bool fail, do
     run_t *run = calloc(1, sizeof *run);
     CHECK(run != NULL);
     run->depth = 1;
+    run->seed = seed;
     run->is_written_to = true;
     run->created = SIZE_MAX;
     payloads_are_text = seed & 1;
