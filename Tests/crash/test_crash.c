@@ -506,7 +506,7 @@ VARIANT_CASES(a_power_cut_takes_nothing_that_was_promised) {
     if (states != NULL && states[0] != 0)
         states_per_point = strtoull(states, NULL, 0);
     uint64_t seed = run_seed();
-    double until = check_now_s() + seconds_of_all() / (VARIANTS + 1);
+    double until = check_now_s() + seconds_of_all() / (VARIANTS + 2);
     for (uint64_t round = 0; check_now_s() < until; round++)
         one_workload(round ? hashed(seed, round) : seed, variant, 0, false, until);
     print_counts(seed);
@@ -516,7 +516,7 @@ VARIANT_CASES(a_power_cut_takes_nothing_that_was_promised) {
 /* Catches: an acknowledgement after a failed sync, a second sync that is believed, and a reopen that believes the page cache. */
 CASE(a_power_cut_after_a_call_that_failed_takes_nothing_that_was_promised) {
     uint64_t seed = run_seed();
-    double until = check_now_s() + seconds_of_all() / (VARIANTS + 1);
+    double until = check_now_s() + seconds_of_all() / (VARIANTS + 2);
     for (uint64_t round = 0; check_now_s() < until; round++) {
         uint64_t one = round ? hashed(seed, round) : seed;
         one_workload(one, variants[one % VARIANTS], 0, true, until);
@@ -525,6 +525,129 @@ CASE(a_power_cut_after_a_call_that_failed_takes_nothing_that_was_promised) {
     printf("      %" PRIu64 " calls were refused, which ended %" PRIu64 " scripts\n", counts.failures, counts.unknown);
     CHECK(counts.states > 100 && counts.unknown > 0);
 }
+
+/* ---- Several threads ------------------------------------------------------------------------ */
+
+enum { CREW = 4, CREW_BATCHES = 25 };
+
+/* What several threads append, and what each was told, with how many operations there had been by then. */
+typedef struct crew {
+    run_t *run;
+    pthread_mutex_t mutex;
+    line_t line;
+    struct {
+        uint64_t index;
+        size_t at;
+    } promises[CREW * CREW_BATCHES * 2];
+    int count;
+} crew_t;
+
+typedef struct sailor {
+    crew_t *crew;
+    random_source_t chance;
+    pthread_t thread;
+} sailor_t;
+
+static void note_promise(crew_t *crew, uint64_t index) {
+    size_t at = recorded();
+    pthread_mutex_lock(&crew->mutex);
+    crew->promises[crew->count].index = index;
+    crew->promises[crew->count++].at = at;
+    pthread_mutex_unlock(&crew->mutex);
+}
+
+static void *append_in_company(void *ctx) {
+    sailor_t *me = ctx;
+    crew_t *crew = me->crew;
+    walrus_t *log = crew->run->session.log;
+    for (int i = 0; i < CREW_BATCHES; i++) {
+        int count = 1 + (int)below(&me->chance, 3);
+        bool asks_later = below(&me->chance, 6) == 0;
+        given_t given[3];
+        walrus_record_t records[3] = {0};
+        for (int k = 0; k < count; k++) {
+            given[k] = (given_t){next_random(&me->chance), (uint32_t)below(&me->chance, 300), 1, k == count - 1};
+            records[k] = (walrus_record_t){.data = payload(given[k].size, given[k].seed), .size = given[k].size, .term = 1,
+                                           .timestamp_ns = time_of(&given[k])};
+        }
+        uint64_t first = 0;
+        CHECK_OK(walrus_append_batch(log, records, (size_t)count, asks_later ? WALRUS_BUFFERED : WALRUS_DURABLE, &first));
+        if (asks_later)
+            CHECK_OK(walrus_sync(log));
+        uint64_t last = first + (uint64_t)count - 1;
+        note_promise(crew, last);
+        if (below(&me->chance, 3) == 0)
+            note_promise(crew, walrus_durable_index(log));
+        pthread_mutex_lock(&crew->mutex);
+        memcpy(&crew->line.entries[first - 1], given, (size_t)count * sizeof given[0]);
+        if (last > crew->line.count)
+            crew->line.count = last;
+        pthread_mutex_unlock(&crew->mutex);
+        for (int k = 0; k < count; k++)
+            free((void *)(uintptr_t)records[k].data);
+    }
+    return NULL;
+}
+
+/* Catches: a group commit that acknowledges somebody whose bytes were not in the group. */
+CASE(a_power_cut_takes_nothing_that_a_group_was_promised) {
+    uint64_t seed = run_seed();
+    double until = check_now_s() + seconds_of_all() / (VARIANTS + 2);
+    for (uint64_t round = 0; check_now_s() < until; round++) {
+        uint64_t one = round ? hashed(seed, round) : seed;
+        alarm(CHECK_SECONDS_PER_CASE);
+        static crew_t crew;
+        memset(&crew, 0, sizeof crew);
+        pthread_mutex_init(&crew.mutex, NULL);
+        run_t *run = crew.run = calloc(1, sizeof *run);
+        CHECK(run != NULL);
+        run->depth = 1;
+        run->seed = one;
+        payloads_are_text = one & 1;
+        session_begin(&run->session, in_memory("run-1"), variants[one % VARIANTS], one);
+        run->blocks = strstr(run->session.text, "sync_padding=4096") != NULL;
+        check_remove_tree(AT_FDCWD, run->session.directory);
+        CHECK_NOTE("seed %" PRIu64 ", %s", one, run->session.text);
+        begin_recording(run->session.directory, &run->trace, one);
+        run->session.log = open_log(run->session.directory, run->session.text);
+        run->created = recorded();
+        crew.line.first = 1;
+        sailor_t sailors[CREW];
+        for (int i = 0; i < CREW; i++) {
+            sailors[i] = (sailor_t){.crew = &crew, .chance = {hashed(one, (uint64_t)i)}};
+            CHECK(pthread_create(&sailors[i].thread, NULL, append_in_company, &sailors[i]) == 0);
+        }
+        for (int i = 0; i < CREW; i++)
+            CHECK(pthread_join(sailors[i].thread, NULL) == 0);
+        CHECK_OK(walrus_close(run->session.log));
+        run->session.log = NULL;
+        end_recording();
+        check_recording(run);
+        /* One moment for each number of operations at which more was promised than before. */
+        moment_t *moment = add_moment(run, 0, 0, "the beginning");
+        add_line(moment->after, &moment->after_count, &crew.line);
+        for (size_t at = 0; at <= run->trace.count; at++) {
+            uint64_t durable = run->moments[run->count - 1]->after[0].durable, most = durable;
+            for (int i = 0; i < crew.count; i++)
+                if (crew.promises[i].at == at && crew.promises[i].index > most)
+                    most = crew.promises[i].index;
+            if (most == durable)
+                continue;
+            moment = add_moment(run, at, at, "appends of several threads");
+            add_line(moment->after, &moment->after_count, &crew.line);
+            line_promise(&moment->after[0], most);
+        }
+        counts.entries += crew.line.count;
+        counts.workloads++;
+        counts.operations += run->trace.count;
+        cut_everywhere(run, one, until);
+        run_free(run);
+    }
+    print_counts(seed);
+    CHECK(counts.states > 100 && counts.workloads > 0);
+}
+
+/* ---- Disks that lie -------------------------------------------------------------------------- */
 
 /* How many states it takes until one breaks a promise, on a disk that answers OK to some syncs and does nothing. */
 static void find_out(int lies, const char *what) {
