@@ -23,7 +23,7 @@ typedef struct disk_file {
     uint32_t *open;          /* operations that the disk may not have                                                       */
     size_t open_count, open_room;
     uint64_t failed;         /* those before this one belong to a sync that failed                                          */
-    uint64_t settled;        /* those before this one do not say the file's size any more                                   */
+    uint64_t settled;        /* those up to this one do not say the file's size any more                                    */
     uint64_t *rescued;       /* for each page: of those before this one the disk has what they wrote there                  */
     size_t rescued_room;
 } disk_file_t;
@@ -111,7 +111,7 @@ static inline uint64_t rescued_at(const disk_file_t *file, uint64_t page) {
 
 /* What the operations of a failed sync wrote into pages that this sync covers. */
 static inline void rescue(disk_t *disk, disk_file_t *file, uint64_t covers) {
-    for (size_t i = 0; i < file->open_count; i++) {
+    for (size_t i = 0; i < file->open_count && file->failed > 0; i++) {
         uint64_t number = file->open[i];
         const operation_t *operation = &disk->trace->operations[number];
         if (number < file->failed || number >= covers || operation->kind != OP_WRITE)
