@@ -1,0 +1,368 @@
+/* test_filesystems.c - after a power cut, and on a disk that fails, ext4, XFS and btrfs keep what the log had promised
+ *
+ * A script of calls (../crash/script.h) runs on a log in a real file system on a recording disk (disk.h). Each call is noted, outside of that
+ * disk, with the number of block operations that were recorded when it began and when it had returned. Then the disk becomes what a
+ * power cut could have left at some moment, the kernel mounts it, which recovers the file system, and the library opens the log: it
+ * must hold what had been promised by then (../crash/course.h), and go on from there. Some of these states are where the next script begins.
+ *
+ * WALRUS_SEED, WALRUS_STATES (of all file systems together) and WALRUS_SECONDS (the same, instead of a number of states) say how far it goes.
+ */
+#include "mounts.h"
+
+#include "../crash/script.h"
+
+#include <sys/syscall.h>
+
+enum { MOMENTS = 160, DEPTH = 3, FILE_SYSTEMS = 3 };
+
+/* ---- A disk that lies ----------------------------------------------------------------------- */
+
+static bool syncs_lie;
+
+/* These stand before libc's for the library, too. */
+int fdatasync(int fd) { return syncs_lie ? 0 : (int)syscall(SYS_fdatasync, fd); }
+int fsync(int fd) { return syncs_lie ? 0 : (int)syscall(SYS_fsync, fd); }
+
+/* ---- The journal ---------------------------------------------------------------------------- */
+
+/* What a crash may leave while a call is under way, which it is from operation `start` to operation `end`, and afterwards. */
+typedef struct moment {
+    uint64_t start, end;
+    char text[100];
+    int during_count;
+    line_t during[2], after;
+} moment_t;
+
+/* In memory that outlives the process which ran the script. */
+typedef struct journal {
+    char text[300];        /* the log's options                                                                             */
+    uint64_t created;      /* with this many operations the log had been created                                            */
+    uint64_t entries;
+    int count;
+    moment_t moments[MOMENTS];
+    line_t found;          /* by the last check                                                                             */
+    /* Of a disk that failed. */
+    char failed_step[100];
+    int32_t code;          /* what the first call that failed answered, or WALRUS_OK                                        */
+    bool was_poisoned;
+    int line_count;
+    line_t lines[2];       /* where the log may be                                                                          */
+} journal_t;
+
+static journal_t *journal;
+
+/* Named by reports: with it as WALRUS_SEED, the script that failed is the first to be run. */
+static uint64_t root_seed;
+
+static struct {
+    uint64_t workloads, operations, flushes, entries, states, at_acknowledgements, second_crashes;
+} counts;
+
+static void make_journal(void) {
+    journal = mmap(NULL, sizeof *journal, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(journal != MAP_FAILED);
+}
+
+static moment_t *add_moment(uint64_t start, const char *text) {
+    if (journal->count == MOMENTS)
+        FAIL("too many moments");
+    moment_t *moment = &journal->moments[journal->count++];
+    moment->start = start;
+    moment->end = UINT64_MAX; /* until it is over */
+    moment->during_count = 0;
+    snprintf(moment->text, sizeof moment->text, "%s", text);
+    return moment;
+}
+
+/* ---- Running a script ----------------------------------------------------------------------- */
+
+/* What the log says of itself is what was promised, or more: that is a promise, too. */
+static void look(session_t *session) {
+    line_t *line = &session->lines[0];
+    CHECK_U64(line_next(line), walrus_next_index(session->log));
+    CHECK_U64(line->count ? line->first : 0, walrus_first_index(session->log));
+    uint64_t durable = at_most(walrus_durable_index(session->log), line_next(line) - 1);
+    if (durable <= line->durable)
+        return;
+    line_promise(line, durable);
+    moment_t *moment = add_moment(operations_now(), "a look at the durable index");
+    moment->during[moment->during_count++] = *line;
+    moment->after = *line;
+    moment->end = moment->start;
+}
+
+/* WALRUS_OK, or what an I/O error made of the call: then lines[0] is the log without it, and lines[1] with it. */
+static int32_t make_step(session_t *session, const step_t *step) {
+    char text[100];
+    describe(text, sizeof text, step);
+    CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", %s: %s", root_seed, session->text, text);
+    line_t *line = &session->lines[0], *changed = &session->lines[1];
+    *changed = *line;
+    change_line(session, changed, step);
+    moment_t *moment = add_moment(operations_now(), text);
+    moment->during[moment->during_count++] = *line;
+    moment->during[moment->during_count++] = *changed;
+    uint64_t index = 0;
+    int accepted = 0;
+    int32_t result = call_step(session, step, &index, &accepted);
+    uint64_t end = operations_now();
+    if (step->kind == STEP_DELETE && result == WALRUS_E_NOT_FOUND) {
+        journal->count--;
+        return WALRUS_OK;
+    }
+    if (result != WALRUS_OK) {
+        snprintf(journal->failed_step, sizeof journal->failed_step, "%s", text);
+        return result;
+    }
+    if (appends(step))
+        CHECK_U64(line_next(line), index);
+    *line = *changed;
+    promise_line(session, line, step);
+    moment->after = *line;
+    moment->end = end;
+    forget_staged(session, step);
+    journal->entries += (uint64_t)step->count;
+    if (session->log != NULL)
+        look(session);
+    return WALRUS_OK;
+}
+
+/* Some steps; the first code that is not WALRUS_OK. */
+static int32_t run_steps(session_t *session, int steps) {
+    int32_t result = WALRUS_OK;
+    for (int i = 0; i < steps && result == WALRUS_OK; i++) {
+        step_t step = choose_step(session);
+        result = make_step(session, &step);
+        if (result == WALRUS_OK && session->log == NULL)
+            result = make_step(session, &(step_t){.kind = STEP_OPEN});
+        else if (below(&session->chance, 6) == 0)
+            usleep((useconds_t)below(&session->chance, 1500)); /* the background gets on */
+    }
+    return result;
+}
+
+static int steps_of(uint64_t seed) { return 12 + (int)(seed % 5) * 8; }
+
+static void begin_session(session_t *session, uint64_t seed) {
+    static char place[1200];
+    snprintf(place, sizeof place, "%s/log", mounted.place);
+    variant = variants[below(&(random_source_t){seed}, VARIANTS)];
+    session_begin(session, place, variant, seed);
+}
+
+/* In a process of its own, which the power cut ends. `from`: what the log holds already, or NULL: there is none yet. */
+static void run_script(uint64_t seed, const line_t *from, const char *text) {
+    static session_t session;
+    begin_session(&session, seed);
+    journal->count = 0;
+    journal->created = UINT64_MAX;
+    if (from != NULL) { /* all of it is on the disk */
+        session.lines[0] = *from;
+        line_promise(&session.lines[0], line_next(from) - 1);
+        session.term = 1000;
+        snprintf(session.text, sizeof session.text, "%s", text);
+        journal->created = 0;
+    }
+    snprintf(journal->text, sizeof journal->text, "%s", session.text);
+    CHECK_OK(make_step(&session, &(step_t){.kind = STEP_OPEN}));
+    if (from == NULL)
+        journal->created = operations_now();
+    CHECK_OK(run_steps(&session, from != NULL ? steps_of(seed) / 2 : steps_of(seed)));
+    _exit(check_shared->failures ? 1 : 0); /* the log stays open: the power goes */
+}
+
+/* ---- Checking a state ----------------------------------------------------------------------- */
+
+static const moment_t *moment_at(uint64_t operations) {
+    int at = 0;
+    while (at + 1 < journal->count && journal->moments[at + 1].start <= operations)
+        at++;
+    return &journal->moments[at];
+}
+
+static void report(uint64_t point, const char *what) {
+    const moment_t *moment = moment_at(point);
+    FAIL("%s, after %" PRIu64 " block operations, %s %s\n    options: %s\n    %s", what, point, point >= moment->end ? "after" : "in",
+         moment->text, journal->text, difference);
+}
+
+static walrus_t *open_found(const char *dir, bool must_exist, uint64_t point, const char *when) {
+    char text[sizeof journal->text + 20];
+    walrus_t *log = NULL;
+    snprintf(text, sizeof text, "%s%s", journal->text, must_exist ? " create=off" : "");
+    int32_t result = try_open(dir, text, &log);
+    if (result != WALRUS_OK) {
+        differs("%s: %s", check_code_name(result), last_error().message);
+        report(point, when);
+    }
+    return log;
+}
+
+/* In a process of its own: the log holds what was promised, twice the same, and takes entries that are then there. */
+static void check_state(uint64_t point, uint64_t seed) {
+    random_source_t chance = {seed};
+    const moment_t *moment = moment_at(point);
+    bool is_over = point >= moment->end;
+    static line_t lines[2];
+    int count = is_over ? 1 : moment->during_count;
+    memcpy(lines, is_over ? &moment->after : moment->during, (size_t)count * sizeof *lines);
+    const char *dir = at("mount/log");
+    difference[0] = 0;
+    walrus_t *log = open_found(dir, point >= journal->created, point, "the log cannot be opened");
+    line_t *found = match_any(log, lines, count, MUST_BE_DURABLE);
+    if (found == NULL)
+        report(point, "the log is none that it could be");
+    journal->found = *found;
+    if (below(&chance, 2)) {
+        CHECK_OK(walrus_close(log));
+        log = open_found(dir, true, point, "the log cannot be opened again");
+        if (!match_any(log, found, 1, MUST_BE_ALL))
+            report(point, "the log is another one when it is opened again");
+    }
+    static const value_t none[KEYS];
+    for (int n = 0; n < 2; n++) {
+        given_t given = {.seed = next_random(&chance), .size = (uint32_t)below(&chance, 3000), .term = 5000};
+        unsigned char *bytes = payload(given.size, given.seed);
+        walrus_record_t record = {.data = bytes, .size = given.size, .term = given.term, .timestamp_ns = time_of(&given)};
+        line_append(found, &given, 1, none);
+        uint64_t index = 0;
+        int32_t result = walrus_append_record(log, &record, n ? WALRUS_DURABLE : 0, &index);
+        free(bytes);
+        if (result != WALRUS_OK || index != line_next(found) - 1) {
+            differs("%s at %" PRIu64 ": %s", check_code_name(result), index, last_error().message);
+            report(point, "the log takes no entry");
+        }
+    }
+    CHECK_OK(walrus_sync(log));
+    CHECK_U64(line_next(found) - 1, walrus_durable_index(log));
+    CHECK_OK(walrus_close(log));
+    log = open_found(dir, true, point, "the log cannot be opened after an append");
+    if (!match_any(log, found, 1, MUST_BE_ALL))
+        report(point, "what was appended after the crash is not there");
+    CHECK_OK(walrus_close(log));
+    _exit(check_shared->failures ? 1 : 0);
+}
+
+/* A process does `work`, and does not come back from it. Whether it ended well: its failures were counted. */
+#define IN_A_PROCESS(work)                                                                                             \
+    ({                                                                                                                 \
+        pid_t in_child = start();                                                                                      \
+        if (in_child == 0) {                                                                                           \
+            prctl(PR_SET_PDEATHSIG, SIGKILL);                                                                          \
+            work;                                                                                                      \
+        }                                                                                                              \
+        int in_status = await(in_child);                                                                               \
+        if (in_status > 1000)                                                                                          \
+            FAIL("a process was ended by signal %d", in_status - 1000);                                                \
+        in_status == 0;                                                                                                \
+    })
+
+/* ---- Cutting the power ---------------------------------------------------------------------- */
+
+typedef struct cut {
+    uint64_t point, seed;
+} cut_t;
+
+static int by_point(const void *a, const void *b) {
+    const cut_t *x = a, *y = b;
+    return x->point < y->point ? -1 : x->point > y->point;
+}
+
+static bool show_state(const cut_t *cut) {
+    give_order((order_t){.kind = ORDER_STATE, .point = cut->point, .seed = cut->seed, .sector = mounted.kind->sector});
+    int error = try_mount();
+    if (error != 0)
+        FAIL("%s does not mount the state: %s", mounted.kind->name, strerror(error));
+    return error == 0;
+}
+
+/* One script and some of the states that it may leave. False once one broke a promise. */
+static bool cut_script(uint64_t seed, const line_t *from, const char *text, int depth, uint64_t states) {
+    random_source_t chance = {seed ^ UINT64_C(0x5eed)};
+    CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", the script at depth %d", root_seed, depth);
+    give_order((order_t){.kind = ORDER_RECORD});
+    bool ran = IN_A_PROCESS(run_script(seed, from, text));
+    give_order((order_t){.kind = ORDER_STOP});
+    uint64_t total = operations_now();
+    counts.workloads++;
+    counts.operations += total;
+    counts.flushes += disk_shared->flushes;
+    counts.entries += journal->entries;
+    journal->entries = 0;
+    unmount_disk();
+    if (!ran)
+        return false;
+    cut_t cuts[64];
+    for (uint64_t i = 0; i < states; i++) {
+        const moment_t *moment = &journal->moments[below(&chance, (uint64_t)journal->count)];
+        bool at_once = below(&chance, 2) && moment->end <= total; /* right after a call had returned */
+        counts.at_acknowledgements += at_once;
+        cuts[i] = (cut_t){at_once ? moment->end : below(&chance, total + 1), next_random(&chance)};
+    }
+    qsort(cuts, states, sizeof *cuts, by_point);
+    cut_t next = {0};
+    static line_t found;
+    char options[sizeof journal->text];
+    snprintf(options, sizeof options, "%s", journal->text);
+    for (uint64_t i = 0; i < states; i++) {
+        alarm(CHECK_SECONDS_PER_CASE);
+        CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", depth %d, cut %" PRIu64 ", seed of the state %" PRIu64, root_seed, depth, i, cuts[i].seed);
+        if (!show_state(&cuts[i]))
+            return false;
+        bool is_right = IN_A_PROCESS(check_state(cuts[i].point, cuts[i].seed));
+        unmount_disk();
+        counts.states++;
+        if (!is_right)
+            return false;
+        if (i == states / 2) {
+            next = cuts[i];
+            found = journal->found;
+        }
+    }
+    if (depth == DEPTH || states < 4)
+        return true;
+    /* The next script begins in one of these states, and with the recovery of both systems. */
+    if (!show_state(&next))
+        return false;
+    counts.second_crashes++;
+    return cut_script(seed + 1, &found, options, depth + 1, states / 2);
+}
+
+/* The setting named, or what is used without it. */
+static double setting(const char *name, double otherwise) {
+    const char *text = getenv(name);
+    return text != NULL && text[0] != 0 ? strtod(text, NULL) : otherwise;
+}
+
+/* False once a promise was broken. */
+static bool cut_power(uint64_t seed, uint64_t states, double seconds) {
+    double until = check_now_s() + seconds;
+    for (uint64_t round = 0; counts.states < states && check_now_s() < until; round++) {
+        root_seed = seed + round * 1001;
+        payloads_are_text = root_seed & 1;
+        give_order((order_t){.kind = ORDER_FRESH});
+        mount_disk();
+        if (!cut_script(root_seed, NULL, NULL, 1, 12))
+            return false;
+    }
+    return true;
+}
+
+static void power_cuts(const char *kind) {
+    make_disk(kind);
+    make_journal();
+    uint64_t seed = run_seed();
+    double seconds = setting("WALRUS_SECONDS", 0) / FILE_SYSTEMS, states = setting("WALRUS_STATES", seconds > 0 ? 1e15 : 240) / FILE_SYSTEMS;
+    double began = check_now_s();
+    cut_power(seed, (uint64_t)states, seconds > 0 ? seconds : 1e9);
+    printf("      %s: %" PRIu64 " states, %" PRIu64 " of them right after an acknowledgement, of %" PRIu64 " scripts, %" PRIu64
+           " of which began in such a state; %" PRIu64 " block operations, %" PRIu64 " flushes, %" PRIu64 " entries; %.0f ms a state\n",
+           kind, counts.states, counts.at_acknowledgements, counts.workloads, counts.second_crashes, counts.operations, counts.flushes,
+           counts.entries, (check_now_s() - began) * 1000 / (double)(counts.states + 1));
+    CHECK(counts.states > 10 && counts.flushes > 10);
+}
+
+/* Catches: any way in which what the library does with files is not enough for what it promises, on file systems as they are. */
+CASE(ext4_gives_back_what_was_promised_before_a_power_cut) { power_cuts("ext4"); }
+CASE(xfs_gives_back_what_was_promised_before_a_power_cut) { power_cuts("xfs"); }
+CASE(btrfs_gives_back_what_was_promised_before_a_power_cut) { power_cuts("btrfs"); }
