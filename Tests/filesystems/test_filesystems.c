@@ -17,7 +17,7 @@ enum { MOMENTS = 160, DEPTH = 3, FILE_SYSTEMS = 3 };
 
 /* ---- A disk that lies ----------------------------------------------------------------------- */
 
-static bool syncs_lie;
+static bool syncs_lie, lie_is_expected;
 
 /* These stand before libc's for the library, too. */
 int fdatasync(int fd) { return syncs_lie ? 0 : (int)syscall(SYS_fdatasync, fd); }
@@ -167,6 +167,7 @@ static void run_script(uint64_t seed, const line_t *from, const char *text) {
     CHECK_OK(make_step(&session, &(step_t){.kind = STEP_OPEN}));
     if (from == NULL)
         journal->created = operations_now();
+    syncs_lie = lie_is_expected; /* of an empty log that is lost it would be too easy to find out */
     CHECK_OK(run_steps(&session, from != NULL ? steps_of(seed) / 2 : steps_of(seed)));
     _exit(check_shared->failures ? 1 : 0); /* the log stays open: the power goes */
 }
@@ -181,6 +182,8 @@ static const moment_t *moment_at(uint64_t operations) {
 }
 
 static void report(uint64_t point, const char *what) {
+    if (lie_is_expected)
+        _exit(1);
     const moment_t *moment = moment_at(point);
     FAIL("%s, after %" PRIu64 " block operations, %s %s\n    options: %s\n    %s", what, point, point >= moment->end ? "after" : "in",
          moment->text, journal->text, difference);
@@ -198,17 +201,12 @@ static walrus_t *open_found(const char *dir, bool must_exist, uint64_t point, co
     return log;
 }
 
-/* In a process of its own: the log holds what was promised, twice the same, and takes entries that are then there. */
-static void check_state(uint64_t point, uint64_t seed) {
+/* In a process of its own: the log is on one of the lines, twice the same, and takes entries that are then there. */
+static void check_lines(line_t *lines, int count, bool must_exist, uint64_t point, uint64_t seed) {
     random_source_t chance = {seed};
-    const moment_t *moment = moment_at(point);
-    bool is_over = point >= moment->end;
-    static line_t lines[2];
-    int count = is_over ? 1 : moment->during_count;
-    memcpy(lines, is_over ? &moment->after : moment->during, (size_t)count * sizeof *lines);
     const char *dir = at("mount/log");
     difference[0] = 0;
-    walrus_t *log = open_found(dir, point >= journal->created, point, "the log cannot be opened");
+    walrus_t *log = open_found(dir, must_exist, point, "the log cannot be opened");
     line_t *found = match_any(log, lines, count, MUST_BE_DURABLE);
     if (found == NULL)
         report(point, "the log is none that it could be");
@@ -241,6 +239,16 @@ static void check_state(uint64_t point, uint64_t seed) {
         report(point, "what was appended after the crash is not there");
     CHECK_OK(walrus_close(log));
     _exit(check_shared->failures ? 1 : 0);
+}
+
+/* What was promised by then is there. */
+static void check_state(uint64_t point, uint64_t seed) {
+    const moment_t *moment = moment_at(point);
+    bool is_over = point >= moment->end;
+    static line_t lines[2];
+    int count = is_over ? 1 : moment->during_count;
+    memcpy(lines, is_over ? &moment->after : moment->during, (size_t)count * sizeof *lines);
+    check_lines(lines, count, point >= journal->created, point, seed);
 }
 
 /* A process does `work`, and does not come back from it. Whether it ended well: its failures were counted. */
@@ -366,3 +374,166 @@ static void power_cuts(const char *kind) {
 CASE(ext4_gives_back_what_was_promised_before_a_power_cut) { power_cuts("ext4"); }
 CASE(xfs_gives_back_what_was_promised_before_a_power_cut) { power_cuts("xfs"); }
 CASE(btrfs_gives_back_what_was_promised_before_a_power_cut) { power_cuts("btrfs"); }
+
+/* Catches a harness that finds nothing because it looks at nothing: fdatasync and fsync do nothing once the log was created. */
+static void find_out(const char *kind) {
+    make_disk(kind);
+    make_journal();
+    uint64_t seed = run_seed();
+    lie_is_expected = true;
+    if (cut_power(seed, 300, 60))
+        FAIL("%" PRIu64 " states, and none of them broke a promise", counts.states);
+    printf("      %s: state %" PRIu64 " breaks a promise\n", kind, counts.states);
+}
+
+CASE(syncs_that_do_nothing_are_found_out_on_ext4) { find_out("ext4"); }
+CASE(syncs_that_do_nothing_are_found_out_on_xfs) { find_out("xfs"); }
+CASE(syncs_that_do_nothing_are_found_out_on_btrfs) { find_out("btrfs"); }
+
+/* ---- A disk that fails ---------------------------------------------------------------------- */
+
+static struct {
+    uint64_t disks, struck, noticed, poisoned, opened_at_once, unreadable, cut, durable;
+} failures;
+
+static void probe(session_t *session) {
+    walrus_t *log = session->log;
+    uint64_t durable = walrus_durable_index(log), index = 4711;
+    walrus_record_t records[2] = {{.data = "a", .size = 1}, {.data = "b", .size = 1}};
+    for (int turn = 0; turn < 3; turn++) { /* the device works again: that must not tempt anybody */
+        CHECK_CODE(WALRUS_E_POISONED, walrus_append(log, "more", 4, &index));
+        CHECK_CODE(WALRUS_E_POISONED, walrus_append_batch(log, records, 2, WALRUS_BUFFERED, &index));
+        CHECK_CODE(WALRUS_E_POISONED, walrus_sync(log));
+        CHECK_CODE(WALRUS_E_POISONED, walrus_meta_set(log, keys[0], "c", 1));
+        CHECK_CODE(WALRUS_E_POISONED, walrus_reset(log, 1));
+        CHECK_U64(4711, index);
+        CHECK_U64(durable, walrus_durable_index(log));
+    }
+    const line_t *lines = session->lines;
+    for (uint64_t i = walrus_first_index(log); i != 0 && i <= durable; i++) { /* reads go on */
+        bool is_right = false;
+        difference[0] = 0;
+        for (int l = 0; l < 2 && !is_right; l++)
+            is_right = i >= lines[l].first && i < line_next(&lines[l]) && has_entry(log, i, &lines[l].entries[i - lines[l].first]);
+        /* XFS gives nothing back once it has shut down. */
+        if (!is_right && walrus_get(log, i, &(walrus_entry_t){0}) != WALRUS_E_IO)
+            FAIL("a poisoned log reads something else: %s", difference);
+    }
+}
+
+/* Opens the log where the disk has failed, without and with what the page cache has. Nothing may be missing, unless the file system
+ * does not answer at all. */
+static void look_at_once(session_t *session, int line_count) {
+    static line_t lines[2];
+    const char *texts[] = {"read_only=true", ""};
+    for (int turn = 0; turn < 4; turn++) {
+        walrus_t *log = NULL;
+        int32_t result = try_open(session->directory, texts[turn / 2], &log);
+        if (result != WALRUS_OK) {
+            if (result != WALRUS_E_IO && result != WALRUS_E_NO_SPACE)
+                FAIL("walrus_open answered %s on a disk that had failed", check_code_name(result));
+            continue;
+        }
+        memcpy(lines, session->lines, sizeof lines);
+        if (match_any(log, lines, line_count, MUST_BE_DURABLE) != NULL)
+            journal->entries++;
+        else if (strstr(difference, "cannot be read: IO") == NULL)
+            FAIL("the log is none that it could be when it is opened at once: %s", difference);
+        walrus_close(log);
+        DIR *directory = opendir(session->directory);
+        for (struct dirent *file; directory != NULL && (file = readdir(directory)) != NULL;) {
+            int fd = openat(dirfd(directory), file->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+            posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+            close(fd);
+        }
+        closedir(directory);
+    }
+}
+
+/* In a process of its own. */
+static void run_on_failing_disk(uint64_t seed, uint64_t after, uint64_t count) {
+    static session_t session;
+    begin_session(&session, seed);
+    journal->count = 0;
+    journal->created = UINT64_MAX;
+    journal->was_poisoned = false;
+    journal->entries = 0;
+    snprintf(journal->text, sizeof journal->text, "%s", session.text);
+    CHECK_OK(make_step(&session, &(step_t){.kind = STEP_OPEN}));
+    journal->created = operations_now();
+    give_order((order_t){.kind = ORDER_FAIL, .point = after, .count = count});
+    int32_t result = run_steps(&session, 40);
+    journal->code = result;
+    if (result != WALRUS_OK) {
+        CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", %s: %s answered %s", root_seed, session.text, journal->failed_step, check_code_name(result));
+        CHECK(result == WALRUS_E_IO || result == WALRUS_E_POISONED || result == WALRUS_E_NO_SPACE);
+        walrus_stats_t stats = {.struct_size = sizeof stats};
+        if (session.log != NULL && walrus_stats(session.log, &stats) == WALRUS_OK)
+            journal->was_poisoned = stats.is_poisoned;
+    }
+    session.count = result == WALRUS_OK || result == WALRUS_E_NO_SPACE ? 1 : 2;
+    if (journal->was_poisoned)
+        probe(&session);
+    walrus_close(session.log);
+    if (result != WALRUS_OK)
+        look_at_once(&session, session.count);
+    journal->line_count = session.count;
+    memcpy(journal->lines, session.lines, sizeof journal->lines);
+    _exit(check_shared->failures ? 1 : 0);
+}
+
+/* One script on a disk that refuses `count` operations after some of them, and what it leaves. */
+static bool fail_disk(uint64_t seed) {
+    random_source_t chance = {seed ^ UINT64_C(0xd15c)};
+    uint64_t after = below(&chance, 160), count = below(&chance, 3) ? 1 : below(&chance, 2) ? 5 : UINT64_MAX / 2;
+    alarm(CHECK_SECONDS_PER_CASE);
+    root_seed = seed;
+    payloads_are_text = seed & 1;
+    CHECK_NOTE("WALRUS_SEED=%" PRIu64, seed);
+    give_order((order_t){.kind = ORDER_FRESH});
+    mount_disk();
+    give_order((order_t){.kind = ORDER_RECORD});
+    bool is_right = IN_A_PROCESS(run_on_failing_disk(seed, after, count));
+    uint64_t refused = disk_shared->refused;
+    give_order((order_t){.kind = ORDER_FAIL});
+    uint64_t total = operations_now();
+    give_order((order_t){.kind = ORDER_STOP});
+    unmount_disk();
+    failures.disks++;
+    failures.struck += refused > 0;
+    failures.noticed += journal->code != WALRUS_OK;
+    failures.poisoned += journal->was_poisoned;
+    failures.opened_at_once += journal->entries > 0;
+    if (!is_right)
+        return false;
+    /* After a power cut, or as it is. */
+    cut_t cut = {total, next_random(&chance)};
+    CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", %" PRIu64 " refused after %" PRIu64 ", %s: %s answered %s", seed, refused, after, journal->text,
+               journal->failed_step, check_code_name(journal->code));
+    failures.cut += seed % 2;
+    if (seed % 2 ? !show_state(&cut) : (mount_disk(), false))
+        return false;
+    is_right = IN_A_PROCESS(check_lines(journal->lines, journal->line_count, true, total, cut.seed));
+    unmount_disk();
+    return is_right;
+}
+
+static void failing_disks(const char *kind) {
+    make_disk(kind);
+    make_journal();
+    uint64_t seed = run_seed();
+    double seconds = setting("WALRUS_SECONDS", 0) / FILE_SYSTEMS / 4;
+    double disks = setting("WALRUS_STATES", seconds > 0 ? 1e15 : 240) / FILE_SYSTEMS / 4, until = check_now_s() + (seconds > 0 ? seconds : 1e9);
+    for (uint64_t round = 0; (double)round < disks && check_now_s() < until && fail_disk(seed + round * 1001); round++)
+        continue;
+    printf("      %s: %" PRIu64 " disks, %" PRIu64 " failed in use, %" PRIu64 " calls noticed, %" PRIu64 " logs poisoned, %" PRIu64
+           " opened at once; %" PRIu64 " power cuts afterwards\n",
+           kind, failures.disks, failures.struck, failures.noticed, failures.poisoned, failures.opened_at_once, failures.cut);
+    CHECK(failures.disks < 15 || (failures.struck > 5 && failures.poisoned > 3));
+}
+
+/* Catches: an acknowledgement after a write or a flush had failed below, a sync that is tried again and believed, an entry that only
+ * the page cache has and that counts as durable after the next open. */
+CASE(ext4_on_a_disk_that_fails_loses_nothing_that_was_acknowledged) { failing_disks("ext4"); }
+CASE(xfs_on_a_disk_that_fails_loses_nothing_that_was_acknowledged) { failing_disks("xfs"); }
+CASE(btrfs_on_a_disk_that_fails_loses_nothing_that_was_acknowledged) { failing_disks("btrfs"); }
