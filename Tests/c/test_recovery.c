@@ -484,6 +484,36 @@ CASE(salvage_reads_around_a_lost_segment) {
     image_free(image);
 }
 
+/* Catches: a log that lost the segment which its last cut names, and is opened as a shorter or an empty one. */
+CASE(a_lost_segment_that_the_log_was_cut_in_is_missed) {
+    for (uint64_t last = 5; last <= 25; last += 20) { /* in the first segment, which is then the only one; in a later one */
+        const char *dir = in_memory("log-%" PRIu64, last), *copy = in_memory("copy-%" PRIu64, last);
+        walrus_t *log = open_log(dir, "sync=os segment_size=16KiB");
+        for (uint64_t i = 1; i <= 40; i++)
+            append_payload(log, 1000, i);
+        CHECK_OK(walrus_truncate(log, last));
+        copy_directory(dir, copy); /* a crash: nothing but the slots tells where the log ends */
+        CHECK_OK(walrus_close(log));
+        char path[PATH_MAX];
+        size_t offset = 0;
+        CHECK(find_payload(copy, 1000, last, path, &offset));
+        CHECK(unlink(path) == 0);
+        image_t *before = image_read(copy);
+        CHECK_CODE(WALRUS_E_CORRUPT, walrus_open(copy, NULL, &log));
+        CHECK_U64(last, last_error().index);
+        CHECK_TEXT(strrchr(path, '/'), strrchr(last_error().path, '/'));
+        CHECK_UNTOUCHED(before, copy);
+        log = open_log(copy, "recovery=salvage read_only=true");
+        walrus_entry_t entry;
+        CHECK_U64(last, walrus_last_index(log));
+        CHECK_CODE(WALRUS_E_CORRUPT, walrus_get(log, last, &entry));
+        if (last > 20)
+            check_entry(log, 1, 1000, 1);
+        CHECK_OK(walrus_close(log));
+        image_free(before);
+    }
+}
+
 /* ---- The report ----------------------------------------------------------------------------- */
 
 static walrus_recovery_report_t report_of(walrus_t *log) {

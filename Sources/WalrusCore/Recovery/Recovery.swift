@@ -103,6 +103,7 @@ struct Recovery<S: Storage>: ~Copyable {
         try listSegments()
         highestID = max(metadata.highestSegment, live.last ?? 0, dead.last ?? 0)
         try refuseLostTail()
+        try refuseLostCut()
         try findTail()
         if dropped.count > 0 {
             needsCut = true
@@ -241,6 +242,19 @@ struct Recovery<S: Storage>: ~Copyable {
                 "the log's last segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
                 file: .segment(header.segment), index: header.baseIndex, lastIndex: header.descriptor.end.endIndex &- 1)
         }
+    }
+
+    /// A log that was cut has the segment that it was cut in, as long as it has entries before the cut. Without it what is left would look like a
+    /// log that ends earlier: nothing else names the last segment of a log that was not closed cleanly.
+    private mutating func refuseLostCut() throws(LogError) {
+        let cut = metadata.cut
+        guard cut.id != 0, cut.id >= metadata.lowestSegment, cut.endIndex > max(metadata.firstIndex, 1) else { return }
+        for i in 0..<live.count where live[i] == cut.id { return }
+        lostEnd = max(lostEnd, cut.endIndex)
+        if options.recovery == .salvage { return }
+        throw LogError(
+            .corrupt, "a segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
+            file: .segment(cut.id), index: cut.endIndex &- 1)
     }
 
     /// Every live segment but the first must follow the one before it, and the first must follow none that should be live.
