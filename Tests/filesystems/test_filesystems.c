@@ -36,6 +36,7 @@ typedef struct moment {
 /* In memory that outlives the process which ran the script. */
 typedef struct journal {
     char text[300];        /* the log's options                                                                             */
+    uint32_t policy;       /* and what they say of its appends                                                              */
     uint64_t created;      /* with this many operations the log had been created                                            */
     uint64_t entries;
     int count;
@@ -150,8 +151,8 @@ static void begin_session(session_t *session, uint64_t seed) {
     session_begin(session, place, variant, seed);
 }
 
-/* In a process of its own, which the power cut ends. `from`: what the log holds already, or NULL: there is none yet. */
-static void run_script(uint64_t seed, const line_t *from, const char *text) {
+/* In a process of its own, which the power cut ends. `from`: what the log of the script before holds, or NULL: there is none yet. */
+static void run_script(uint64_t seed, const line_t *from) {
     static session_t session;
     begin_session(&session, seed);
     journal->count = 0;
@@ -160,10 +161,12 @@ static void run_script(uint64_t seed, const line_t *from, const char *text) {
         session.lines[0] = *from;
         line_promise(&session.lines[0], line_next(from) - 1);
         session.term = 1000;
-        snprintf(session.text, sizeof session.text, "%s", text);
+        snprintf(session.text, sizeof session.text, "%s", journal->text);
+        session.policy = journal->policy;
         journal->created = 0;
     }
     snprintf(journal->text, sizeof journal->text, "%s", session.text);
+    journal->policy = session.policy;
     CHECK_OK(make_step(&session, &(step_t){.kind = STEP_OPEN}));
     if (from == NULL)
         journal->created = operations_now();
@@ -285,11 +288,11 @@ static bool show_state(const cut_t *cut) {
 }
 
 /* One script and some of the states that it may leave. False once one broke a promise. */
-static bool cut_script(uint64_t seed, const line_t *from, const char *text, int depth, uint64_t states) {
+static bool cut_script(uint64_t seed, const line_t *from, int depth, uint64_t states) {
     random_source_t chance = {seed ^ UINT64_C(0x5eed)};
     CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", the script at depth %d", root_seed, depth);
     give_order((order_t){.kind = ORDER_RECORD});
-    bool ran = IN_A_PROCESS(run_script(seed, from, text));
+    bool ran = IN_A_PROCESS(run_script(seed, from));
     give_order((order_t){.kind = ORDER_STOP});
     uint64_t total = operations_now();
     counts.workloads++;
@@ -310,8 +313,6 @@ static bool cut_script(uint64_t seed, const line_t *from, const char *text, int 
     qsort(cuts, states, sizeof *cuts, by_point);
     cut_t next = {0};
     static line_t found;
-    char options[sizeof journal->text];
-    snprintf(options, sizeof options, "%s", journal->text);
     for (uint64_t i = 0; i < states; i++) {
         alarm(CHECK_SECONDS_PER_CASE);
         CHECK_NOTE("WALRUS_SEED=%" PRIu64 ", depth %d, cut %" PRIu64 ", seed of the state %" PRIu64, root_seed, depth, i, cuts[i].seed);
@@ -333,7 +334,7 @@ static bool cut_script(uint64_t seed, const line_t *from, const char *text, int 
     if (!show_state(&next))
         return false;
     counts.second_crashes++;
-    return cut_script(seed + 1, &found, options, depth + 1, states / 2);
+    return cut_script(seed + 1, &found, depth + 1, states / 2);
 }
 
 /* The setting named, or what is used without it. */
@@ -350,7 +351,7 @@ static bool cut_power(uint64_t seed, uint64_t states, double seconds) {
         payloads_are_text = root_seed & 1;
         give_order((order_t){.kind = ORDER_FRESH});
         mount_disk();
-        if (!cut_script(root_seed, NULL, NULL, 1, 12))
+        if (!cut_script(root_seed, NULL, 1, 12))
             return false;
     }
     return true;
