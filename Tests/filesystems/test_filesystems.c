@@ -5,7 +5,8 @@
  * power cut could have left at some moment, the kernel mounts it, which recovers the file system, and the library opens the log: it
  * must hold what had been promised by then (../crash/course.h), and go on from there. Some of these states are where the next script begins.
  *
- * WALRUS_SEED, WALRUS_STATES (of all file systems together) and WALRUS_SECONDS (the same, instead of a number of states) say how far it goes.
+ * WALRUS_SEED, WALRUS_STATES and WALRUS_SECONDS (of all file systems together, or of the one that is looked at where WALRUS_FILE_SYSTEM is 1)
+ * say how far it goes.
  */
 #include "mounts.h"
 
@@ -13,7 +14,7 @@
 
 #include <sys/syscall.h>
 
-enum { MOMENTS = 160, DEPTH = 3, FILE_SYSTEMS = 3 };
+enum { MOMENTS = 160, DEPTH = 3 };
 
 /* ---- A disk that lies ----------------------------------------------------------------------- */
 
@@ -337,10 +338,22 @@ static bool cut_script(uint64_t seed, const line_t *from, int depth, uint64_t st
     return cut_script(seed + 1, &found, depth + 1, states / 2);
 }
 
-/* The setting named, or what is used without it. */
-static double setting(const char *name, double otherwise) {
+static double setting(const char *name) {
     const char *text = getenv(name);
-    return text != NULL && text[0] != 0 ? strtod(text, NULL) : otherwise;
+    return text != NULL ? strtod(text, NULL) : 0;
+}
+
+/* How far a case goes: of what is asked for, or of 240 states and 75 s, its file system's share. */
+static void take_share(double *states, double *seconds) {
+    double shares = setting("WALRUS_FILE_SYSTEM") > 0 ? 1 : 3, no_limit = 1e12;
+    *states = setting("WALRUS_STATES");
+    *seconds = setting("WALRUS_SECONDS");
+    if (*states == 0 && *seconds == 0) {
+        *states = 240;
+        *seconds = 75;
+    }
+    *states = *states > 0 ? *states / shares : no_limit;
+    *seconds = *seconds > 0 ? *seconds / shares : no_limit;
 }
 
 /* False once a promise was broken. */
@@ -361,9 +374,9 @@ static void power_cuts(const char *kind) {
     make_disk(kind);
     make_journal();
     uint64_t seed = run_seed();
-    double seconds = setting("WALRUS_SECONDS", 0) / FILE_SYSTEMS, states = setting("WALRUS_STATES", seconds > 0 ? 1e15 : 240) / FILE_SYSTEMS;
-    double began = check_now_s();
-    cut_power(seed, (uint64_t)states, seconds > 0 ? seconds : 1e9);
+    double states, seconds, began = check_now_s();
+    take_share(&states, &seconds);
+    cut_power(seed, (uint64_t)states, seconds);
     printf("      %s: %" PRIu64 " states, %" PRIu64 " of them right after an acknowledgement, of %" PRIu64 " scripts, %" PRIu64
            " of which began in such a state; %" PRIu64 " block operations, %" PRIu64 " flushes, %" PRIu64 " entries; %.0f ms a state\n",
            kind, counts.states, counts.at_acknowledgements, counts.workloads, counts.second_crashes, counts.operations, counts.flushes,
@@ -534,9 +547,10 @@ static void failing_disks(const char *kind) {
     make_disk(kind);
     make_journal();
     uint64_t seed = run_seed();
-    double seconds = setting("WALRUS_SECONDS", 0) / FILE_SYSTEMS / 4;
-    double disks = setting("WALRUS_STATES", seconds > 0 ? 1e15 : 240) / FILE_SYSTEMS / 4, until = check_now_s() + (seconds > 0 ? seconds : 1e9);
-    for (uint64_t round = 0; (double)round < disks && check_now_s() < until && fail_disk(seed + round * 1001); round++)
+    double states, seconds;
+    take_share(&states, &seconds);
+    double until = check_now_s() + seconds / 4;
+    for (uint64_t round = 0; (double)round < states / 4 && check_now_s() < until && fail_disk(seed + round * 1001); round++)
         continue;
     printf("      %s: %" PRIu64 " disks, %" PRIu64 " failed in use, %" PRIu64 " calls noticed, %" PRIu64 " logs poisoned, %" PRIu64
            " opened at once; %" PRIu64 " power cuts afterwards\n",
