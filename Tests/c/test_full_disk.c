@@ -1,13 +1,12 @@
 /* test_full_disk.c - a disk without room costs the append that met it, and nothing else
  *
- * Two kinds of full: a limit on file sizes (RLIMIT_FSIZE; the signal that comes with it is ignored here, for the
- * library installs no handler), and a small tmpfs, mounted in a mount namespace of the case's own, so that it is gone
- * with it.
+ * Three kinds of full: a limit on file sizes (RLIMIT_FSIZE), a small tmpfs, and ext4, XFS and btrfs in a file behind a loop
+ * device. What is mounted is mounted in a mount namespace of the case's own, and gone with it. No signal is handled
+ * or ignored where it is not said: one that came with a full disk would end the case.
  */
-#include "support.h"
+#include "../filesystems/mounts.h"
+#include "variants.h"
 
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/statvfs.h>
 
 enum { SIZE = 1000 };
@@ -198,8 +197,8 @@ static const char *mount_small(const char *size) {
     char options[64];
     snprintf(options, sizeof options, "size=%s", size);
     CHECK(mkdir(dir, 0755) == 0);
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("none", dir, "tmpfs", 0, options) != 0)
+    enter_namespace();
+    if (mount("none", dir, "tmpfs", 0, options) != 0)
         SKIP("no tmpfs can be mounted here: %s", strerror(errno));
     return dir;
 }
@@ -394,6 +393,224 @@ CASE(a_file_size_limit_between_a_segments_end_and_its_footer_kills_nobody) {
     }
     CHECK_OK(walrus_close(log));
 }
+
+/* ---- Each level, format and file system ----------------------------------------------------- */
+
+static const char *const levels[] = {"always", "interval", "os", "none"};
+enum { LEVELS = sizeof levels / sizeof levels[0], VOTE = 3000 };
+
+static void cast_vote(walrus_t *log, uint64_t seed) {
+    unsigned char *vote = payload(VOTE, seed);
+    CHECK_OK(walrus_meta_set(log, "vote", vote, VOTE));
+    free(vote);
+}
+
+static void check_vote(walrus_t *log, uint64_t seed) {
+    unsigned char vote[VOTE];
+    size_t size = 0;
+    CHECK_OK(walrus_meta_get(log, "vote", vote, sizeof vote, &size));
+    CHECK(size == VOTE && is_payload(vote, VOTE, seed));
+}
+
+/* Appends entries, and batches of three now and then, until there is no room; all that was counted is what was acknowledged. */
+static void fill_and_count(walrus_t *log) {
+    uint64_t calls = 0, entries = 0, begin = walrus_next_index(log);
+    int32_t result = WALRUS_OK;
+    while (result == WALRUS_OK) {
+        CHECK(entries < 20000);
+        uint64_t next = walrus_next_index(log), index = 4711;
+        size_t count = next % 11 == 5 ? 3 : 1;
+        walrus_record_t records[3] = {0};
+        for (size_t i = 0; i < count; i++)
+            records[i] = (walrus_record_t){.data = payload(SIZE, next + i), .size = SIZE};
+        result = count == 1 ? walrus_append(log, records[0].data, SIZE, &index) : walrus_append_batch(log, records, count, 0, &index);
+        for (size_t i = 0; i < count; i++)
+            free((void *)(uintptr_t)records[i].data);
+        CHECK_U64(result == WALRUS_OK ? next : 4711, index);
+        calls += result == WALRUS_OK;
+        entries += result == WALRUS_OK ? count : 0;
+    }
+    CHECK_CODE(WALRUS_E_NO_SPACE, result);
+    CHECK_U64(begin + entries, walrus_next_index(log));
+    walrus_stats_t stats = {.struct_size = sizeof stats};
+    CHECK_OK(walrus_stats(log, &stats));
+    CHECK_U64(0, stats.is_poisoned);
+    CHECK_U64(calls, stats.appends);
+    CHECK_U64(entries, stats.entries_appended);
+    CHECK_U64(entries * SIZE, stats.bytes_appended);
+    CHECK_U64(begin + entries - 1, stats.last_index);
+    CHECK(stats.durable_index <= stats.last_index);
+}
+
+/* What a log must do on a disk that is full, and once it no longer is. `make_room` is called in between. */
+static void live_through_it(const char *dir, const char *text, bool truncation_helps, void (*fill_disk)(void), void (*make_room)(void)) {
+    CHECK_NOTE("%s", text);
+    walrus_t *log = open_log(dir, text);
+    for (uint64_t i = 1; i <= 300; i++)
+        append_payload(log, SIZE, i);
+    cast_vote(log, 1);
+    CHECK_OK(walrus_close(log));
+    log = open_log(dir, text);
+    fill_disk();
+    fill_and_count(log);
+    uint64_t last = walrus_last_index(log);
+    CHECK(last >= 300);
+    check_all(log, last);
+    cast_vote(log, 2);
+    check_vote(log, 2);
+    CHECK_OK(walrus_sync(log)); /* room for all that was taken had been claimed */
+    CHECK_U64(last, walrus_durable_index(log));
+    check_all(log, last);
+    CHECK_OK(walrus_close(log));
+
+    log = open_log(dir, text); /* on the full disk */
+    check_all(log, last);
+    check_vote(log, 2);
+    CHECK_OK(walrus_truncate(log, last -= 3));
+    check_all(log, last);
+    cast_vote(log, 3);
+    uint64_t first = last - 50;
+    CHECK_OK(walrus_truncate_front(log, first));
+    CHECK_U64(first, walrus_first_index(log));
+    check_all(log, last);
+    if (truncation_helps) { /* what it dropped is room */
+        append_with_patience(log);
+        last++;
+    }
+    check_all(log, last);
+    CHECK_OK(walrus_close(log));
+
+    log = open_log(dir, text);
+    CHECK_U64(first, walrus_first_index(log));
+    check_all(log, last);
+    make_room();
+    for (int i = 0; i < 400; i++) /* over more than one segment */
+        append_with_patience(log);
+    check_all(log, last += 400);
+    check_vote(log, 3);
+    CHECK_OK(walrus_close(log));
+    log = open_log(dir, "");
+    CHECK_U64(first, walrus_first_index(log));
+    check_all(log, last);
+    check_vote(log, 3);
+    CHECK_OK(walrus_close(log));
+    CHECK_OK(walrus_destroy(dir));
+}
+
+static void fill_tmpfs(void) { write_ballast(300000); }
+static void remove_ballast(void) { CHECK(unlink(at("disk/ballast")) == 0); }
+
+/* Catches: a format or a level that finds out too late that there is no room, entries that are counted but not there, a last sync for which there
+ * is no room, a vote that cannot be cast. */
+VARIANT_CASES(at_each_level_a_log_lives_through_a_full_disk) {
+    mount_small("4m");
+    for (int i = 0; i < LEVELS * 2; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "sync=%s %s segment_size=64KiB buffer_size=16KiB preallocate=%s", levels[i / 2], variant, i % 2 ? "on" : "off");
+        live_through_it(at("disk/log"), text, true, fill_tmpfs, remove_ballast);
+    }
+    unmount_small();
+}
+
+static void limit_files(void) { limit_file_size(180000); }
+static void lift_limit(void) { limit_file_size(RLIM_INFINITY); }
+
+/* Catches: the same at a limit, where segments that are not that long are no trouble; and a SIGXFSZ, which nobody ignores here. */
+VARIANT_CASES(at_each_level_a_log_lives_through_a_file_size_limit) {
+    for (int i = 0; i < LEVELS * 2; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "sync=%s %s segment_size=512KiB buffer_size=16KiB preallocate=%s", levels[i / 2], variant, i % 2 ? "on" : "off");
+        live_through_it(in_memory("log"), text, false, limit_files, lift_limit);
+    }
+}
+
+static uint64_t room_left;
+
+/* By reserving what can be had in ever smaller pieces, which writes nothing. */
+static void reserve_ballast(void) {
+    int fd = open(at("disk/ballast"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    off_t size = 0;
+    for (off_t piece = 64 << 20; piece >= 4096;) {
+        if (free_bytes(at("disk")) > room_left + (uint64_t)piece && posix_fallocate(fd, size, piece) == 0)
+            size += piece;
+        else
+            piece /= 2;
+    }
+    CHECK(fsync(fd) == 0);
+    close(fd);
+}
+
+/* btrfs copies each block that is written again, so that nothing that the log could claim is sure: a write may fail, which poisons
+ * the log, and so may the update of the slots. What was durable is there all the same, and there is a way on. */
+static void survive_it(const char *dir, const char *text, void (*fill_disk)(void), void (*make_room)(void)) {
+    CHECK_NOTE("%s", text);
+    walrus_t *log = open_log(dir, text);
+    for (uint64_t i = 1; i <= 300; i++)
+        append_payload(log, SIZE, i);
+    cast_vote(log, 1);
+    CHECK_OK(walrus_close(log));
+    log = open_log(dir, text);
+    fill_disk();
+    uint64_t appended = 300;
+    int32_t result;
+    while ((result = append_one(log, NULL)) == WALRUS_OK)
+        CHECK(++appended < 20000);
+    CHECK(result == WALRUS_E_NO_SPACE || ((result == WALRUS_E_IO || result == WALRUS_E_POISONED) && last_error().os_errno != EIO));
+    uint64_t durable = walrus_durable_index(log);
+    CHECK(durable <= appended && (durable == appended || strncmp(text, "sync=always", 11) != 0));
+    for (uint64_t i = 1; i <= durable; i++)
+        check_entry(log, i, SIZE, i);
+    result = walrus_close(log);
+    CHECK(result == WALRUS_OK || result == WALRUS_E_NO_SPACE || result == WALRUS_E_IO || result == WALRUS_E_POISONED);
+    if (result == WALRUS_OK)
+        durable = appended;
+    const char *ways[] = {"read_only=true", "", text};
+    for (int i = 0; i < 3; i++) {
+        if (i == 2)
+            make_room();
+        log = open_log(dir, ways[i]);
+        CHECK(walrus_last_index(log) >= durable && walrus_last_index(log) <= appended + 1);
+        check_all(log, walrus_last_index(log));
+        check_vote(log, 1);
+        if (i < 2)
+            walrus_close(log);
+    }
+    for (int i = 0; i < 400; i++)
+        append_with_patience(log);
+    uint64_t last = walrus_last_index(log);
+    CHECK_OK(walrus_close(log));
+    log = open_log(dir, "");
+    check_all(log, last);
+    CHECK_OK(walrus_close(log));
+    CHECK_OK(walrus_destroy(dir));
+}
+
+static void live_on(const char *kind) {
+    enter_namespace();
+    const char *image = in_memory("image");
+    int fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && ftruncate(fd, 320 << 20) == 0);
+    close(fd);
+    make_file_system(kind, image, at("disk"));
+    mount_disk();
+    for (int i = 0; i < LEVELS * 2; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "sync=%s %s segment_size=64KiB buffer_size=16KiB preallocate=%s", levels[i / 2], variants[i % VARIANTS],
+                 i % 2 ? "on" : "off");
+        room_left = 1 << 20;
+        if (strcmp(kind, "btrfs") == 0)
+            survive_it(at("disk/log"), text, reserve_ballast, remove_ballast);
+        else
+            live_through_it(at("disk/log"), text, false, reserve_ballast, remove_ballast);
+    }
+    unmount_disk();
+}
+
+/* Catches: room that a file system promises and does not have: with delayed allocation, for its own blocks, for copies on write. */
+CASE(a_log_lives_through_a_full_ext4) { live_on("ext4"); }
+CASE(a_log_lives_through_a_full_xfs) { live_on("xfs"); }
+CASE(a_log_survives_a_full_btrfs) { live_on("btrfs"); }
 
 /* ---- Metadata ------------------------------------------------------------------------------- */
 

@@ -14,8 +14,6 @@
 #define FUSE_USE_VERSION 31
 #include <fuse_lowlevel.h>
 #include <linux/falloc.h>
-#include <sys/mount.h>
-#include <sys/sysmacros.h>
 
 #include "../c/support.h"
 

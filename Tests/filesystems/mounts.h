@@ -1,17 +1,19 @@
-/* mounts.h - ext4, XFS and btrfs on the recording disk, through a loop device
+/* mounts.h - ext4, XFS and btrfs in a file, through a loop device, mounted where only the case sees it
  *
  * The loop device detaches itself when the last user closes it (LO_FLAGS_AUTOCLEAR), and all mounts are in a mount namespace
  * of the case's own. So nothing stays behind, however the case ends, and no device is touched that was not attached here.
+ * Where something cannot be had, the case is skipped.
  */
 #ifndef MOUNTS_H
 #define MOUNTS_H
 
-#include "disk.h"
+#include "../c/support.h"
 
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 
 typedef struct file_system {
     const char *name;
@@ -21,7 +23,7 @@ typedef struct file_system {
 
 /* btrfs writes its superblock, one block of 4 KiB with one checksum, in place. */
 static const file_system_t file_systems[] = {
-    {"ext4", 512, {"mkfs.ext4", "-q", "-F", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"}},
+    {"ext4", 512, {"mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"}},
     {"xfs", 512, {"mkfs.xfs", "-q", "-f"}},
     {"btrfs", 4096, {"mkfs.btrfs", "-q", "-f"}},
 };
@@ -30,7 +32,6 @@ static struct {
     const file_system_t *kind;
     char device[32], place[1100];
     int loop; /* keeps the device attached, and forgets what it has cached */
-    bool is_mounted;
 } mounted;
 
 /* ---- The device ----------------------------------------------------------------------------- */
@@ -65,7 +66,7 @@ static inline void attach_loop(const char *path) {
     SKIP("all loop devices are in use");
 }
 
-static inline void make_file_system(void) {
+static inline void fill_device(void) {
     pid_t child = start();
     if (child == 0) {
         const char *arguments[14] = {NULL};
@@ -96,7 +97,6 @@ static inline int try_mount(void) {
         return errno;
     if (mount(mounted.device, mounted.place, mounted.kind->name, 0, NULL) != 0)
         return errno;
-    mounted.is_mounted = true;
     return 0;
 }
 
@@ -113,32 +113,31 @@ static inline void unmount_disk(void) {
         usleep(1000);
     if (result != 0)
         FAIL("%s cannot be unmounted: %s", mounted.place, strerror(errno));
-    mounted.is_mounted = false;
 }
 
-/* A disk with an empty file system of that kind, which ORDER_FRESH brings back; not mounted. */
-static inline void make_disk(const char *kind) {
+/* Mounts are the case's own from here on. */
+static inline void enter_namespace(void) {
+    if (geteuid() != 0)
+        SKIP("only root can mount file systems");
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        SKIP("no mount namespace can be had: %s", strerror(errno));
+}
+
+/* Makes a file system of that kind in the file at `path`, to be mounted at `place`. */
+static inline void make_file_system(const char *kind, const char *path, const char *place) {
     for (size_t i = 0; i < sizeof file_systems / sizeof file_systems[0]; i++)
         if (strcmp(file_systems[i].name, kind) == 0)
             mounted.kind = &file_systems[i];
-    if (geteuid() != 0)
-        SKIP("only root can mount file systems");
-    if (access("/dev/fuse", R_OK | W_OK) != 0)
-        SKIP("there is no FUSE here: %s", strerror(errno));
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        SKIP("no mount namespace can be had: %s", strerror(errno));
-    start_disk(at("fuse"));
-    attach_loop(at("fuse/disk"));
-    make_file_system();
+    attach_loop(path);
+    fill_device();
     CHECK(fsync(mounted.loop) == 0);
-    snprintf(mounted.place, sizeof mounted.place, "%s", at("mount"));
-    CHECK(mkdir(mounted.place, 0700) == 0);
+    snprintf(mounted.place, sizeof mounted.place, "%s", place);
+    CHECK(mkdir(place, 0700) == 0);
     int error = try_mount();
     if (error == ENODEV)
         SKIP("this kernel has no %s", kind);
     CHECK_U64(0, error);
     unmount_disk();
-    give_order((order_t){.kind = ORDER_KEEP_FRESH});
 }
 
 #endif /* MOUNTS_H */

@@ -8,6 +8,7 @@
  * WALRUS_SEED, WALRUS_STATES and WALRUS_SECONDS (of all file systems together, or of the one that is looked at where WALRUS_FILE_SYSTEM is 1)
  * say how far it goes.
  */
+#include "disk.h"
 #include "mounts.h"
 
 #include "../crash/script.h"
@@ -23,6 +24,16 @@ static bool syncs_lie, lie_is_expected;
 /* These stand before libc's for the library, too. */
 int fdatasync(int fd) { return syncs_lie ? 0 : (int)syscall(SYS_fdatasync, fd); }
 int fsync(int fd) { return syncs_lie ? 0 : (int)syscall(SYS_fsync, fd); }
+
+/* A recording disk with an empty file system of that kind, which ORDER_FRESH brings back; not mounted. */
+static void make_disk(const char *kind) {
+    enter_namespace();
+    if (access("/dev/fuse", R_OK | W_OK) != 0)
+        SKIP("there is no FUSE here: %s", strerror(errno));
+    start_disk(at("fuse"));
+    make_file_system(kind, at("fuse/disk"), at("mount"));
+    give_order((order_t){.kind = ORDER_KEEP_FRESH});
+}
 
 /* ---- The journal ---------------------------------------------------------------------------- */
 
