@@ -15,6 +15,7 @@ extension Log {
         }
         while true {
             let file = try storage.open(.metadata, options.readOnly ? .read : .write)
+            if !options.readOnly { storage.forgetCached(file) }
             var sequence: UInt64 = 0
             do throws(LogError) {
                 let metadata = try MetadataStore(storage: storage, file: file)

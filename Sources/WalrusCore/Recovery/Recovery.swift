@@ -392,6 +392,7 @@ struct Recovery<S: Storage>: ~Copyable {
     private mutating func scanTail(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead, knownEnd: SegmentEnd?) throws(LogError)
         -> Bool
     {
+        if !options.readOnly { storage.forgetCached(file) }
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
         scan.ridden = RiddenMetadata(after: metadata.metadataSequence)
         let stop = try scan.run(to: knownEnd?.endOffset)
@@ -579,6 +580,7 @@ struct Recovery<S: Storage>: ~Copyable {
             }
             let file = try openFile(expected.id)
             defer { storage.close(file) }
+            if !options.readOnly { storage.forgetCached(file) }
             let head = try SegmentHead.read(
                 file, id: expected.id, logID: metadata.logID, format: metadata.format, storage: storage
             ).head

@@ -168,6 +168,8 @@ import CWalrusPlatform
         try? SystemCalls.open(directory, name, flags: O_RDONLY | wp_direct(), mode: permissions)
     }
 
+    public func forgetCached(_ file: FileHandle) { SystemCalls.forgetCached(file.descriptor) }
+
     public func map(_ file: FileHandle, length: UInt64) throws(LogError) -> Mapping {
         guard let base = unsafe wp_map_file(file.descriptor, length) else {
             throw SystemCalls.failure("the file could not be mapped; see vm.max_map_count, or use zero_copy=false", nil)

@@ -67,6 +67,11 @@ public protocol Storage: Sendable {
     /// cache shows. nil where that cannot be had.
     func openPastCache(_ name: FileName) -> FileHandle?
 
+    /// Drops what the page cache has of the file and need not write, so that reads tell what the device holds. After a write that failed the
+    /// cache shows what the device never got, and writing that again may not be enough: ext4 then takes a reserved block for one that holds
+    /// data, and a later mount reads zeros. A wish, not a promise: pages that are mapped stay.
+    func forgetCached(_ file: FileHandle)
+
     /// Maps `length` bytes of the file, which may be more than it has yet.
     func map(_ file: FileHandle, length: UInt64) throws(LogError) -> Mapping
 
@@ -104,6 +109,7 @@ public protocol Storage: Sendable {
 
 extension Storage {
     public func realtime(_ clock: inout StampClock) -> Int64 { realtime() }
+    func forgetCached(_ file: FileHandle) {}
 
     /// Reserves space; where the file system cannot, zeros are written, which claim it just as well.
     func claim(_ file: FileHandle, from: UInt64, to: UInt64) throws(LogError) {

@@ -139,6 +139,10 @@ enum SystemCalls {
         }
     }
 
+    static func forgetCached(_ descriptor: Int32) {
+        _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+    }
+
     static func syncData(_ descriptor: Int32) throws(LogError) {
         if fdatasync(descriptor) != 0 { throw failure("the disk refused to make data durable", nil) }
     }
