@@ -220,7 +220,8 @@ static inline int obey(const order_t *order) {
     case ORDER_FAIL:
         disk.fail_from = disk.requests + order->point;
         disk.fail_to = disk.fail_from + order->count;
-        disk_shared->refused = 0;
+        if (order->count != 0)
+            disk_shared->refused = 0;
         break;
     default: return EINVAL;
     }
