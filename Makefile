@@ -3,6 +3,7 @@
 #   make          build/lib/libwalrus.so, the shipped library
 #   make demo     the main job on a real file, killed half way, from C and from Python
 #   make test     every test
+#   make torture  the harnesses' long forms, for SECONDS (3600); docs/TESTING.md says what they are
 #   make install  header, library, pkg-config, CMake and manual pages below PREFIX (/usr/local); LIBDIR, DESTDIR as usual
 #   make uninstall  takes exactly that away again
 #   make dist     a tarball and Debian packages of it, in build/dist
@@ -13,7 +14,7 @@
 #   make format   the toolchain's formatter over all Swift code
 #   make clean
 
-.PHONY: all setup demo test install uninstall dist wheel bench bench-formats format clean
+.PHONY: all setup demo test torture install uninstall dist wheel bench bench-formats format clean
 
 all: setup
 	scripts/build
@@ -27,6 +28,11 @@ demo: all
 test: all
 	scripts/setup --tests
 	scripts/test
+
+SECONDS ?= 3600
+torture: all
+	scripts/setup --tests
+	scripts/torture $(SECONDS)
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
