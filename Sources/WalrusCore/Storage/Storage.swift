@@ -109,7 +109,8 @@ public protocol Storage: Sendable {
 
 extension Storage {
     public func realtime(_ clock: inout StampClock) -> Int64 { realtime() }
-    func forgetCached(_ file: FileHandle) {}
+    /// Where there is no page cache, or it is to go on showing what the device lacks.
+    public func forgetCached(_ file: FileHandle) {}
 
     /// Reserves space; where the file system cannot, zeros are written, which claim it just as well.
     func claim(_ file: FileHandle, from: UInt64, to: UInt64) throws(LogError) {
