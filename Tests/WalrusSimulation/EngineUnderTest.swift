@@ -33,7 +33,10 @@ public final class EngineUnderTest: LogUnderTest {
         try transaction.rollback()
         return committed?.lowerBound
     }
-    public func copyAll(from source: EngineUnderTest) throws(LogError) { _ = try log.copyAll(from: source.log) { _, _ in 0 } }
+    public func copyAll(from source: EngineUnderTest) throws(LogError) {
+        var isOfSource = false
+        _ = try log.copyAll(from: source.log, isOfSource: &isOfSource) { _, _ in 0 }
+    }
     public func sync() throws(LogError) { try log.sync() }
     public func truncate(_ index: UInt64) throws(LogError) { try log.truncate(index) }
     public func truncateFront(_ index: UInt64) throws(LogError) { try log.truncateFront(index) }
