@@ -91,6 +91,30 @@ CASE(a_failed_sync_tells_everybody_who_waits_and_poisons_the_log) {
     CHECK_OK(walrus_close(log));
 }
 
+/* Catches a next writer that believes the page cache: the mark of a failure has to be there until somebody has looked at the disk, and no
+ * longer, since a log without it opens much faster. */
+CASE(a_failure_leaves_a_mark_that_the_next_writer_takes_away) {
+    const char *directory = at("log");
+    char mark[512];
+    snprintf(mark, sizeof mark, "%s/walrus.suspect", directory);
+    walrus_t *log = open_log(directory, "");
+    append_payload(log, 100, 1);
+    CHECK(access(mark, F_OK) != 0);
+    fail_syncs(1, EIO);
+    CHECK_CODE(WALRUS_E_IO, walrus_append(log, "x", 1, NULL));
+    CHECK(access(mark, F_OK) == 0);
+    CHECK(walrus_close(log) != WALRUS_OK);
+    log = open_log(directory, "read_only=true");
+    check_entry(log, 1, 100, 1);
+    CHECK_OK(walrus_close(log));
+    CHECK(access(mark, F_OK) == 0);
+    log = open_log(directory, "");
+    CHECK(access(mark, F_OK) == 0); /* nothing is settled yet */
+    append_payload(log, 100, 2);
+    CHECK(access(mark, F_OK) != 0);
+    CHECK_OK(walrus_close(log));
+}
+
 /* Catches: an error that only one of the system's codes makes, EINTR taken for "try again", and NO_SPACE, which would mean that nothing was
  * appended. */
 CASE(whatever_error_a_sync_has_it_is_io_and_final) {

@@ -167,6 +167,8 @@ public final class Log<S: Storage>: @unchecked Sendable {
     func poison(_ cause: LogError) -> LogError {
         var error = cause
         if error.code != .corrupt && error.code != .poisoned { error.code = .io }
+        // For as long as the page cache may be wrong this file is in it, whether or not it ever reaches the disk.
+        if let mark = try? storage.open(.suspect, .create) { storage.close(mark) }
         commit.setPoisoned()
         wakeWaiters()
         options.diagnostics.log(.error, "a write or sync failed, and the log takes no more writes", error)

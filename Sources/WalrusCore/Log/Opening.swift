@@ -13,14 +13,15 @@ extension Log {
             try storage.syncParent()
             options.diagnostics.log(.info) { $0.add("created a log") }
         }
+        let isSuspect = options.readOnly ? false : try isSuspect(storage)
         while true {
             let file = try storage.open(.metadata, options.readOnly ? .read : .write)
-            if !options.readOnly { storage.forgetCached(file) }
+            if isSuspect { storage.forgetCached(file) }
             var sequence: UInt64 = 0
             do throws(LogError) {
                 let metadata = try MetadataStore(storage: storage, file: file)
                 sequence = metadata.current.sequence
-                return try open(storage, options, metadata, started: started)
+                return try open(storage, options, metadata, isSuspect: isSuspect, started: started)
             } catch {
                 defer { storage.close(file) }
                 // A reader beside a writer may have seen half of a change: look again if there was one.
@@ -28,6 +29,17 @@ extension Log {
                     try MetadataStore(storage: storage, file: file).current.sequence != sequence
                 else { throw error }
             }
+        }
+    }
+
+    /// Whether a write or sync of the log failed, and nobody has looked since at what the disk has.
+    private static func isSuspect(_ storage: S) throws(LogError) -> Bool {
+        do throws(LogError) {
+            storage.close(try storage.open(.suspect, .read))
+            return true
+        } catch {
+            if error.code == .notFound { return false }
+            throw error
         }
     }
 
@@ -104,9 +116,9 @@ extension Log {
         try MetadataStore.create(slot, storage: storage)
     }
 
-    private static func open(_ storage: S, _ options: Options, _ opened: consuming MetadataStore<S>, started: Int64)
-        throws(LogError) -> Log<S>
-    {
+    private static func open(
+        _ storage: S, _ options: Options, _ opened: consuming MetadataStore<S>, isSuspect: Bool, started: Int64
+    ) throws(LogError) -> Log<S> {
         var metadata = opened
         if let wanted = options.format, metadata.current.format != wanted {
             throw LogError(
@@ -117,7 +129,7 @@ extension Log {
         // What only one slot says may not be durable; nothing may be done on its word before it is.
         if !options.readOnly { try metadata.repair() }
         let slot = metadata.current
-        var found = Recovery(storage: storage, options: options, metadata: slot)
+        var found = Recovery(storage: storage, options: options, metadata: slot, isSuspect: isSuspect)
         do throws(LogError) {
             try found.run()
             return try assemble(storage, options, metadata, &found, started: started)
@@ -281,6 +293,7 @@ extension Log {
         }
         try storage.syncDirectory()
         try storage.remove(.metadataInProgress)
+        try storage.remove(.suspect)
         try storage.remove(.metadata)
         try storage.remove(.lock)
         try storage.syncDirectory()

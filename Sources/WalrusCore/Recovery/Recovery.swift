@@ -60,7 +60,7 @@ struct Recovery<S: Storage>: ~Copyable {
     var dead = CArray<UInt64>()
     /// Segments above a place where the log has to be cut. The slots do not say so yet.
     var dropped = CArray<UInt64>()
-    /// Files that were being made.
+    /// Files that are of no use once the log is settled: those that were being made, and the mark of a failure.
     var stale = CArray<FileName>()
     var unproven = CArray<Unproven>()
     var highestID: UInt64 = 0
@@ -86,9 +86,12 @@ struct Recovery<S: Storage>: ~Copyable {
     /// Base index of the lowest live segment, 1 if there is none.
     var lowestBase: UInt64 = 1
     var report = RecoveryReport()
+    /// A write or sync failed since the system was started, and the page cache may show what the disk never got.
+    private let isSuspect: Bool
 
-    init(storage: S, options: Options, metadata: MetadataSlot) {
+    init(storage: S, options: Options, metadata: MetadataSlot, isSuspect: Bool) {
         self.storage = storage
+        self.isSuspect = isSuspect
         self.options = options
         self.metadata = metadata
         ridden = RiddenMetadata(after: metadata.metadataSequence)
@@ -125,7 +128,8 @@ struct Recovery<S: Storage>: ~Copyable {
             switch name {
             case .segment(let id): try found.append(id)
             case .offsetTable(let id): highestSideFile = max(highestSideFile, id)
-            case .segmentInProgress, .offsetTableInProgress, .metadataInProgress: if let name { try stale.append(name) }
+            case .segmentInProgress, .offsetTableInProgress, .metadataInProgress, .suspect:
+                if let name { try stale.append(name) }
             default: break
             }
         }
@@ -392,7 +396,7 @@ struct Recovery<S: Storage>: ~Copyable {
     private mutating func scanTail(_ id: UInt64, _ file: FileHandle, _ head: SegmentHead, knownEnd: SegmentEnd?) throws(LogError)
         -> Bool
     {
-        if !options.readOnly { storage.forgetCached(file) }
+        if isSuspect { storage.forgetCached(file) }
         var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: options.capacity)
         scan.ridden = RiddenMetadata(after: metadata.metadataSequence)
         let stop = try scan.run(to: knownEnd?.endOffset)
@@ -580,7 +584,7 @@ struct Recovery<S: Storage>: ~Copyable {
             }
             let file = try openFile(expected.id)
             defer { storage.close(file) }
-            if !options.readOnly { storage.forgetCached(file) }
+            if isSuspect { storage.forgetCached(file) }
             let head = try SegmentHead.read(
                 file, id: expected.id, logID: metadata.logID, format: metadata.format, storage: storage
             ).head

@@ -5,6 +5,8 @@ public enum FileName: Equatable, Sendable, BitwiseCopyable {
     case lock
     case metadata
     case metadataInProgress
+    /// Empty. There from a failed write or sync on, until another open has looked at what the disk has.
+    case suspect
     case segment(UInt64)
     case segmentInProgress(UInt64)
     case offsetTable(UInt64)
@@ -30,6 +32,7 @@ public enum FileName: Equatable, Sendable, BitwiseCopyable {
         case .lock: add("walrus.lock")
         case .metadata: add("walrus.meta")
         case .metadataInProgress: add("walrus.meta.tmp")
+        case .suspect: add("walrus.suspect")
         case .segment(let id):
             addHexadecimal(id)
             add(".wal")
@@ -66,6 +69,10 @@ public enum FileName: Equatable, Sendable, BitwiseCopyable {
         }
         if ends(at: 0, with: "walrus.meta.tmp") {
             self = .metadataInProgress
+            return
+        }
+        if ends(at: 0, with: "walrus.suspect") {
+            self = .suspect
             return
         }
         guard name.count > 16 else { return nil }
