@@ -1,9 +1,13 @@
 // Takes standard input into a log line by line, and has a task follow it: swift run lines LOG < FILE
 //
 // Run it again with another file, and it goes on where it stopped: what line it had come to rides on the same appends.
+import Foundation
 import Walrus
 
-guard CommandLine.arguments.count == 2 else { fatalError("usage: lines LOG < FILE") }
+guard CommandLine.arguments.count == 2 else {
+    FileHandle.standardError.write(Data("usage: lines LOG < FILE\n".utf8))
+    exit(2)
+}
 
 do {
     var options = Options()
