@@ -169,7 +169,8 @@ struct Recovery<S: Storage>: ~Copyable {
                         .corrupt, "walrus.meta is older than the log; restore the newest copy of it", file: .metadata)
                 }
             }
-            let clean = try cleanEnd(id, header)
+            var clean = try cleanEnd(id, header)
+            if let end = clean, let head, try goesOn(file, head, behind: end) { clean = nil }
             if let head {
                 if let clean, try openClean(clean, id, file, head) {
                     isKept = true
@@ -334,6 +335,17 @@ struct Recovery<S: Storage>: ~Copyable {
             header.epoch == metadata.epoch, end.endIndex >= header.baseIndex, metadata.cut.id != id || metadata.cut == end
         else { return nil }
         return end
+    }
+
+    /// Whether a frame follows where a side file says that the log was closed. Then it is an older close: a side file that was made in
+    /// place of that one, and not synced, may hold those bytes again after a power cut.
+    private func goesOn(_ file: FileHandle, _ head: SegmentHead, behind end: SegmentEnd) throws(LogError) -> Bool {
+        if metadata.cut.id == end.id { return false }
+        let prefix = try Memory(count: metadata.format.outlineSize)
+        let got = try storage.read(file, at: end.endOffset, into: prefix.bytes)
+        prefix.bytes.zero(got, prefix.bytes.count - got)
+        return metadata.format.outline(
+            prefix.bytes.bytes, salt: head.header.salt, offset: end.endOffset, baseIndex: head.begin.baseIndex) != nil
     }
 
     /// Takes the tail as its side file describes it. False if the table there does not verify.
