@@ -360,7 +360,7 @@ final class Session<Log: LogUnderTest> {
         // What retention may have done, and, unless an operation failed, whether it did.
         let first = log.isEmpty ? log.nextIndex : log.firstIndex
         changed += bases.flatMap { base in before.filter { $0.first < base && base < $0.next }.map { $0.truncatedFront(base) } }
-        let hasDropped = !bases.isEmpty && before.allSatisfy { $0.first < first }
+        let hasDropped = !bases.isEmpty && before.contains { $0.first < first } && !before.contains { $0.first == first }
         if hasDropped { retentionDrops += 1 }
         trace?("\(name) [\(start)..<\(disk.operations)]: \(failure?.text ?? "done") \(index.map { "at \($0)" } ?? "")")
         if let failure {

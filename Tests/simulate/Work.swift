@@ -92,6 +92,7 @@ final class Work: Sendable {
         while let seed = takeSeed() {
             if arguments.fault == nil { simulation.run(seed: seed) }
             if arguments.operation == nil { simulation.runFaults(seed: seed, tries: 12) }
+            simulation.findings.seeds = 1
             add(simulation.findings)
             simulation.findings = Findings()
         }
