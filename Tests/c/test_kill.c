@@ -255,7 +255,10 @@ static void run_campaign(const char *sync, int rounds, double seconds) {
             continue;
         if (aside)
             copy_directory(dir, copy);
-        walrus_t *log = open_log(aside ? copy : dir, "segment_size=16KiB");
+        /* It may be this open that makes the log: then in the format that the next child asks for. */
+        char text[128];
+        snprintf(text, sizeof text, "segment_size=16KiB %s", variant);
+        walrus_t *log = open_log(aside ? copy : dir, text);
         judge(&campaign, log, strcmp(sync, "none") == 0, in_flight ? &pending : NULL);
         CHECK_OK(walrus_close(log));
     }
