@@ -14,6 +14,9 @@
  *
  * Arguments of a test program: the part of a name; only cases that contain it are run. WALRUS_TEST_INLINE=1 runs them
  * without a process of their own, for a debugger.
+ *
+ * CHECK_IS_FUZZED, defined before this file is included: for the fuzz targets, which have a main and directories of their own, and whose
+ * failed checks are crashes.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -129,6 +132,9 @@ __attribute__((format(printf, 3, 4))) static inline void check_failed(const char
             fprintf(stderr, "    (this case's further failures are not shown)\n");
         fflush(stderr);
     }
+#ifdef CHECK_IS_FUZZED
+    abort();
+#endif
     if (!check_keep_going)
         _exit(1);
 }
@@ -340,6 +346,7 @@ static inline int check_run(const check_case_t *test) {
     return result;
 }
 
+#ifndef CHECK_IS_FUZZED
 int main(int argc, char **argv) {
     const char *name = strrchr(argv[0], '/'), *only = getenv("WALRUS_TEST_CASE"), *shared = getenv("WALRUS_TEST_SHARED");
     name = name ? name + 1 : argv[0];
@@ -367,5 +374,6 @@ int main(int argc, char **argv) {
     printf("%s: %d passed, %d failed\n", name, passed, failed);
     return failed == 0 ? 0 : 1;
 }
+#endif
 
 #endif /* CHECK_H */
