@@ -40,7 +40,8 @@
  *
  * Any function that takes a log may return, besides the errors that it lists: WALRUS_E_INVALID,
  * WALRUS_E_CLOSED (after walrus_shutdown), WALRUS_E_FORKED, WALRUS_E_BUSY (from inside a callback that may not
- * call it) and WALRUS_E_INTERNAL (a bug in libwalrus: please report it).
+ * call it), WALRUS_E_VERSION (a segment that is looked at only now was written by a newer version) and
+ * WALRUS_E_INTERNAL (a bug in libwalrus: please report it).
  *
  * SPDX-License-Identifier: MIT
  */

@@ -31,7 +31,7 @@ private func show(_ info: SegmentInfo, to visit: walrus_segment_visit_fn, _ ctx:
         name.add(.segment(info.id))
         var segment = unsafe walrus_segment_info_t(
             struct_size: UInt32(MemoryLayout<walrus_segment_info_t>.size), is_tail: info.isTail ? 1 : 0, id: info.id,
-            first_index: info.firstIndex, last_index: info.endIndex - 1, bytes: info.bytes, file_bytes: info.fileBytes,
+            first_index: info.firstIndex, last_index: max(info.endIndex, 1) - 1, bytes: info.bytes, file_bytes: info.fileBytes,
             highest_timestamp_ns: info.highestTime, name: base)
         return unsafe visit(ctx, &segment)
     }

@@ -361,6 +361,22 @@ CASE(a_segment_of_another_format_is_refused) {
     image_free(image);
 }
 
+/* Catches: a code that walrus_open does not list. Found by fuzzing. */
+CASE(a_format_that_nobody_knows_yet_is_a_newer_version) {
+    make_log(at("log"));
+    image_t *image = image_read(at("log"));
+    image_file_t *meta = image_find(image, "walrus.meta");
+    for (int slot = 0; slot < 2; slot++) {
+        store(meta->bytes + slot * META_SLOT + 128, 4, 9);
+        seal_meta_slot(meta->bytes + slot * META_SLOT);
+    }
+    image_write(image, at("newer"));
+    walrus_t *log = NULL;
+    CHECK_CODE(WALRUS_E_VERSION, walrus_open(at("newer"), NULL, &log));
+    CHECK_UNTOUCHED(image, at("newer"));
+    image_free(image);
+}
+
 /* ---- Lengths and counts that lie ------------------------------------------------------------ */
 
 enum { WRONG_BYTES = 1 }; /* beside the negative codes */
@@ -471,6 +487,34 @@ CASE(lying_words_in_metadata_tables_and_begin_frames_are_no_allocations) {
     image_free(image);
 }
 
+/* Catches: a way back from segment to segment that leads round in a circle, for ever, and one that leads to a file that is not there. Both
+ * were found by fuzzing. */
+CASE(a_begin_frame_that_lies_about_its_predecessor_ends_the_open) {
+    walrus_t *log = open_log(at("log"), "sync=os");
+    append_payload(log, 100, 1);
+    CHECK_OK(walrus_rotate(log));
+    append_payload(log, 100, 2);
+    image_t *image = image_read(at("log"));
+    CHECK_OK(walrus_close(log));
+    image_file_t *tail = tail_segment(image);
+    unsigned char *begin = tail->bytes + FIRST_FRAME;
+    uint64_t own = strtoull(tail->name, NULL, 16);
+    for (int is_lost = 0; is_lost < 2; is_lost++) {
+        store(begin + 24 + 16, 8, is_lost ? own - 1 : own);
+        store(begin + 24 + 88, 8, 99); /* metadata is repeated behind it, which is not so: it is looked for before it */
+        store(begin + 4, 4, (uint32_t)crc32(0, begin + 24, 96));
+        seal_frame_header(tail->bytes, FIRST_FRAME);
+        if (is_lost)
+            strcpy(image_find(image, "0000000000000001.wal")->name, "lost");
+        image_write(image, at("lies"));
+        CHECK_CODE(WALRUS_E_CORRUPT, try_open(at("lies"), "", &log));
+        log = open_log(at("lies"), "read_only=true recovery=salvage");
+        check_entry(log, 2, 100, 2);
+        CHECK_OK(walrus_close(log));
+    }
+    image_free(image);
+}
+
 /* ---- Failing without leaks ------------------------------------------------------------------ */
 
 static void write_garbage(image_t *image) {
@@ -486,6 +530,19 @@ static void lose_tail_segment(image_t *image) { strcpy(tail_segment(image)->name
 static void bad_segment_header(image_t *image) { tail_segment(image)->bytes[20] ^= 1; }
 static void bad_begin_frame(image_t *image) { tail_segment(image)->bytes[FIRST_FRAME + 30] ^= 1; }
 static void empty_meta(image_t *image) { image_find(image, "walrus.meta")->size = 0; }
+
+/* Catches: an open that makes the slots of walrus.meta equal and only then finds the damage for which it refuses. Found by fuzzing. */
+CASE(an_open_that_is_refused_repairs_nothing) {
+    make_log(at("log"));
+    image_t *image = image_read(at("log"));
+    image_find(image, "walrus.meta")->bytes[META_SLOT + 40] ^= 1;
+    bad_segment_header(image);
+    image_write(image, at("damaged"));
+    walrus_t *log = NULL;
+    CHECK_CODE(WALRUS_E_CORRUPT, try_open(at("damaged"), "", &log));
+    CHECK_UNTOUCHED(image, at("damaged"));
+    image_free(image);
+}
 
 /* Catches: a descriptor, thread, mapping or lock that an open keeps although it failed. */
 CASE(an_open_that_fails_holds_nothing_and_changes_nothing) {

@@ -514,6 +514,162 @@ CASE(a_lost_segment_that_the_log_was_cut_in_is_missed) {
     }
 }
 
+/* The segment whose first entry has this index. */
+static image_file_t *segment_from(image_t *image, uint64_t index) {
+    frame_t frame;
+    for (size_t i = 0; i < image->count; i++)
+        if (is_segment(image->files[i].name) &&
+            list_frames(image->files[i].bytes, image->files[i].size, &frame, 1) == 1 && frame.index == index)
+            return &image->files[i];
+    FAIL("no segment begins with %" PRIu64, index);
+    return NULL;
+}
+
+static int32_t check_segment_is_sane(void *ctx, const walrus_segment_info_t *segment) {
+    CHECK(segment->first_index >= 1 && segment->last_index + 1 >= segment->first_index && segment->last_index <= 15);
+    ++*(int *)ctx;
+    return 0;
+}
+
+/* Catches: entries that a truncation dropped, which look as good as any, and come back where the segment that tells of the cut is lost;
+ * and walrus_segments, which trapped there. Both were found by fuzzing. */
+VARIANT_CASES(salvage_without_a_segment_brings_nothing_back_that_was_truncated) {
+    const char *dir = in_memory("log");
+    char text[200];
+    snprintf(text, sizeof text, "sync=always segment_size=64KiB %s", variant);
+    walrus_t *log = open_log(dir, text);
+    for (uint64_t i = 1; i <= 10; i++)
+        append_payload(log, 100, i);
+    CHECK_OK(walrus_truncate(log, 5));
+    for (uint64_t i = 6; i <= 10; i++)
+        append_payload(log, 120, 100 + i);
+    CHECK_OK(walrus_rotate(log));
+    for (uint64_t i = 11; i <= 15; i++)
+        append_payload(log, 140, 100 + i);
+    CHECK_OK(walrus_close(log));
+    for (int without_table = 0; without_table < 2; without_table++) {
+        image_t *image = image_read(dir);
+        strcpy(segment_from(image, 6)->name, "lost");
+        if (without_table) {
+            image_file_t *table = image_find(image, "0000000000000001.idx");
+            CHECK(table != NULL);
+            strcpy(table->name, "lost too");
+        }
+        image_write(image, in_memory("damaged"));
+        image_free(image);
+        log = open_log(in_memory("damaged"), "recovery=salvage read_only=true");
+        for (uint64_t i = 1; i <= 10; i++) {
+            walrus_entry_t entry;
+            CHECK_NOTE("entry %" PRIu64 "%s", i, without_table ? ", without the first segment's table" : "");
+            if (i <= 5 && !without_table)
+                check_entry(log, i, 100, i);
+            else
+                CHECK_CODE(WALRUS_E_CORRUPT, walrus_get(log, i, &entry));
+        }
+        for (uint64_t i = 11; i <= 15; i++)
+            check_entry(log, i, 140, 100 + i);
+        int segments = 0;
+        CHECK_OK(walrus_segments(log, check_segment_is_sane, &segments));
+        CHECK_U64(2, segments);
+        CHECK_OK(walrus_close(log));
+    }
+}
+
+/* A copy of the log in `dir` as it is, without the segments that begin with an index above `last`. */
+static void lose_segments_above(uint64_t last, const char *dir, const char *copy) {
+    image_t *image = image_read(dir);
+    frame_t frame;
+    for (size_t i = 0; i < image->count; i++)
+        if (is_segment(image->files[i].name) &&
+            (list_frames(image->files[i].bytes, image->files[i].size, &frame, 1) == 0 || frame.index > last))
+            snprintf(image->files[i].name, sizeof image->files[i].name, "lost-%zu", i);
+    image_write(image, copy);
+    image_free(image);
+}
+
+/* Catches: an open that takes the segment before the lost one for the last: what was durable is gone without a word, and what a truncation had
+ * dropped from that segment is back. Found by fuzzing. */
+VARIANT_CASES(a_log_without_the_segment_that_was_cut_last_is_refused) {
+    const char *dir = in_memory("log"), *copy = in_memory("damaged");
+    char text[200];
+    snprintf(text, sizeof text, "sync=always segment_size=64KiB %s", variant);
+    for (int is_cut_before = 0; is_cut_before < 2; is_cut_before++) {
+        walrus_t *log = open_log(dir, text);
+        for (uint64_t i = 1; i <= 10; i++)
+            append_payload(log, 100, i);
+        if (is_cut_before)
+            CHECK_OK(walrus_truncate(log, 5));
+        else
+            CHECK_OK(walrus_rotate(log));
+        uint64_t kept = walrus_last_index(log);
+        for (uint64_t i = kept + 1; i <= kept + 5; i++)
+            append_payload(log, 120, 100 + i);
+        CHECK_OK(walrus_truncate(log, kept + 3));
+        append_payload(log, 140, 1);
+        lose_segments_above(kept, dir, copy);
+        CHECK_OK(walrus_close(log));
+        CHECK_OK(walrus_destroy(dir));
+        CHECK_NOTE("%s cut before", is_cut_before ? "" : "not");
+        CHECK_CODE(WALRUS_E_CORRUPT, try_open(copy, "", &log));
+        CHECK_CODE(WALRUS_E_CORRUPT, try_open(copy, "read_only=true", &log));
+        log = open_log(copy, "recovery=salvage read_only=true");
+        CHECK_U64(kept + 3, walrus_last_index(log));
+        for (uint64_t i = 1; i <= kept + 3; i++) {
+            walrus_entry_t entry;
+            if (i <= kept && !is_cut_before)
+                check_entry(log, i, 100, i);
+            else
+                CHECK_CODE(WALRUS_E_CORRUPT, walrus_get(log, i, &entry));
+        }
+        CHECK_OK(walrus_close(log));
+    }
+}
+
+/* Catches: salvage that goes on behind damage with the next entry, and passes over the frame before it, which says which term it has. Found by
+ * fuzzing. */
+VARIANT_CASES(salvage_heeds_a_change_of_terms_behind_damage) {
+    const char *dir = in_memory("log");
+    char text[200];
+    snprintf(text, sizeof text, "sync=os segment_size=64KiB %s", variant);
+    walrus_t *log = open_log(dir, text);
+    for (uint64_t i = 1; i <= 10; i++) {
+        unsigned char *bytes = payload(100, i);
+        walrus_record_t record = {.data = bytes, .size = 100, .term = i <= 5 ? 1 : 2, .timestamp_ns = (int64_t)i};
+        CHECK_OK(walrus_append_record(log, &record, i == 9 ? WALRUS_DURABLE : 0, NULL));
+        free(bytes);
+    }
+    CHECK_OK(walrus_append(log, "", 0, NULL)); /* says that those before are durable */
+    image_t *image = image_read(dir);
+    CHECK_OK(walrus_close(log));
+    image_file_t *tail = tail_segment(image);
+    frame_t frames[32];
+    size_t count = list_frames(tail->bytes, tail->size, frames, 32), n = 0;
+    while (n < count && !(frames[n].type == FRAME_ENTRY && frames[n].index == 5))
+        n++;
+    CHECK(n < count);
+    tail->bytes[frames[n].offset + 40] ^= 1;
+    image_write(image, in_memory("damaged"));
+    image_free(image);
+    log = open_log(in_memory("damaged"), "recovery=salvage read_only=true");
+    for (uint64_t i = 1; i <= 10; i++) {
+        walrus_entry_t entry;
+        CHECK_NOTE("entry %" PRIu64, i);
+        if (i == 5) {
+            CHECK_CODE(WALRUS_E_CORRUPT, walrus_get(log, i, &entry));
+            continue;
+        }
+        uint64_t term = 0;
+        CHECK_OK(walrus_get(log, i, &entry));
+        CHECK_U64(i <= 5 ? 1 : 2, entry.term);
+        CHECK_U64(i, entry.timestamp_ns);
+        walrus_entry_release(&entry);
+        CHECK_OK(walrus_term(log, i, &term));
+        CHECK_U64(i <= 5 ? 1 : 2, term);
+        check_entry(log, i, 100, i);
+    }
+    CHECK_OK(walrus_close(log));
+}
+
 /* ---- The report ----------------------------------------------------------------------------- */
 
 static walrus_recovery_report_t report_of(walrus_t *log) {

@@ -38,7 +38,7 @@ public struct MetadataStore<S: Storage>: ~Copyable {
     /// Reads the slots of an existing log. The file is the caller's to close: here and not in a deinit, which the optimiser
     /// leaves out for generic types.
     ///
-    /// - Throws: `.corrupt` if neither slot is good; `.version`, `.unsupported`, `.io`.
+    /// - Throws: `.corrupt` if neither slot is good; `.version`, `.io`.
     init(storage: S, file: FileHandle) throws(LogError) {
         let buffer = try Memory(count: MetadataSlot.capacity)
         var records = MetadataRecords()
@@ -104,7 +104,7 @@ public struct MetadataStore<S: Storage>: ~Copyable {
         case (.newerVersion, _), (_, .newerVersion):
             throw LogError(.version, "the log was written by a newer version of libwalrus; use that one", file: .metadata)
         case (.unknownFormat, _), (_, .unknownFormat):
-            throw LogError(.unsupported, "the log has a format that this version of libwalrus cannot read", file: .metadata)
+            throw LogError(.version, "the log has a format that this version of libwalrus cannot read", file: .metadata)
         case (.valid(let a), .valid(let b)):
             guard a.logID == b.logID else {
                 throw LogError(.corrupt, "the two metadata slots belong to different logs", file: .metadata)

@@ -42,7 +42,7 @@ enum JSONHeader {
         writer.put(hex: UInt64(check(block.bytes)), digits: 8)
     }
 
-    /// - Throws: `.corrupt`, `.version`, `.unsupported`.
+    /// - Throws: `.corrupt`, `.version`.
     static func decode(_ block: Bytes, file: FileName) throws(LogError) -> SegmentHeader {
         let damaged = LogError(.corrupt, "the segment's header is damaged", file: file)
         var reader = JSONReader(block)
@@ -54,7 +54,7 @@ enum JSONHeader {
         }
         guard let minor = reader.number(",\"minor\":"), let firstFrame = reader.number(",\"first_frame\":") else { throw damaged }
         guard firstFrame == SegmentHeader.firstFrame else {
-            throw LogError(.unsupported, "the segment has a format that this version of libwalrus cannot read", file: file)
+            throw LogError(.version, "the segment has a format that this version of libwalrus cannot read", file: file)
         }
         guard reader.take(",\"log\":\""), let logID = logID(&reader), let id = reader.number("\",\"segment\":"),
             reader.take(",\"salt\":\""), let salt = reader.hex(8), reader.take("\""),

@@ -44,7 +44,7 @@ enum ProtoHeader {
         block.store32(check(block.bytes), checkAt)
     }
 
-    /// - Throws: `.corrupt`, `.version`, `.unsupported`.
+    /// - Throws: `.corrupt`, `.version`.
     static func decode(_ block: Bytes, file: FileName) throws(LogError) -> SegmentHeader {
         let damaged = LogError(.corrupt, "the segment's header is damaged", file: file)
         guard block.count >= size, isOne(block), block.u32(checkAt) == check(block) else { throw damaged }
@@ -55,7 +55,7 @@ enum ProtoHeader {
         let minor = reader.number(3)
         let firstFrame = reader.number(4)
         guard reader.hasFailed || firstFrame == SegmentHeader.firstFrame else {
-            throw LogError(.unsupported, "the segment has a format that this version of libwalrus cannot read", file: file)
+            throw LogError(.version, "the segment has a format that this version of libwalrus cannot read", file: file)
         }
         let logID = reader.bytes(5)
         let id = reader.number(6)

@@ -46,7 +46,7 @@ struct SegmentHeader {
 
     /// What the first 4096 bytes of a file say.
     ///
-    /// - Throws: `.corrupt`, `.version`, `.unsupported`.
+    /// - Throws: `.corrupt`, `.version`.
     static func decode(_ block: Bytes, file: FileName) throws(LogError) -> SegmentHeader {
         if JSONHeader.isOne(block) { return try JSONHeader.decode(block, file: file) }
         if ProtoHeader.isOne(block) { return try ProtoHeader.decode(block, file: file) }
@@ -83,7 +83,7 @@ struct SegmentHeader {
             throw LogError(.version, "the segment was written by a newer version of libwalrus; use that one", file: file)
         }
         guard source.u32(44) == 0, source.u32(12) == UInt32(SegmentHeader.firstFrame) else {
-            throw LogError(.unsupported, "the segment has a format that this version of libwalrus cannot read", file: file)
+            throw LogError(.version, "the segment has a format that this version of libwalrus cannot read", file: file)
         }
         logID = LogID(high: source.u64(16), low: source.u64(24))
         id = source.u64(32)

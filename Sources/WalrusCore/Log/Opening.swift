@@ -119,15 +119,13 @@ extension Log {
     private static func open(
         _ storage: S, _ options: Options, _ opened: consuming MetadataStore<S>, isSuspect: Bool, started: Int64
     ) throws(LogError) -> Log<S> {
-        var metadata = opened
+        let metadata = opened
         if let wanted = options.format, metadata.current.format != wanted {
             throw LogError(
                 .format,
                 "the log was created with another format, which it keeps; leave the option out, or copy the log with walrus_convert",
                 file: .metadata)
         }
-        // What only one slot says may not be durable; nothing may be done on its word before it is.
-        if !options.readOnly { try metadata.repair() }
         let slot = metadata.current
         var found = Recovery(storage: storage, options: options, metadata: slot, isSuspect: isSuspect)
         do throws(LogError) {
@@ -143,8 +141,9 @@ extension Log {
     }
 
     private static func assemble(
-        _ storage: S, _ options: Options, _ metadata: consuming MetadataStore<S>, _ found: inout Recovery<S>, started: Int64
+        _ storage: S, _ options: Options, _ opened: consuming MetadataStore<S>, _ found: inout Recovery<S>, started: Int64
     ) throws(LogError) -> Log<S> {
+        var metadata = opened
         let slot = metadata.current
         let segments = try SegmentTable(limit: options.cachedSegments)
         for i in 0..<found.live.count {
@@ -193,6 +192,8 @@ extension Log {
             maker: SegmentMaker(storage: storage, logID: slot.logID, format: slot.format), nextID: found.highestID &+ 1)
         let values = try loadValues(metadata, found.ridden, options, lastIndex: nextIndex - 1)
         let following = follows ? try follow(storage, options, metadata, &found, ignoring: dropped.view) : nil
+        // What only one slot says may not be durable; nothing may be done on its word before it is. And not earlier: a log that is refused stays as it is.
+        if !options.readOnly { try metadata.repair() }
         let writer = LogWriter(
             storage: storage, options: options, logID: slot.logID, segments: segments, stock: stock,
             metadata: metadata, tail: tail, values: values,

@@ -75,30 +75,18 @@ extension Log {
     private func openBefore(_ successor: UInt64, _ id: UInt64, _ index: UInt64, _ opener: SegmentOpener<S>) throws(LogError)
         -> SegmentRef
     {
-        let end = try predecessorEnd(in: successor, opener)
-        guard end.id == id else {
-            if options.recovery == .salvage { return try opener.openToItsEnd(id) }
-            throw LogError(.corrupt, "a segment file is missing; put it back", file: .segment(end.id), index: index)
+        let begin = try begin(of: successor)
+        guard begin.predecessor.id == id else {
+            if options.recovery == .salvage { return try opener.openAlone(id, before: begin) }
+            throw LogError(.corrupt, "a segment file is missing; put it back", file: .segment(begin.predecessor.id), index: index)
         }
-        return try opener.open(id, end: end)
+        return try opener.open(id, end: begin.predecessor)
     }
 
     private func baseIndex(of id: UInt64, _ opener: SegmentOpener<S>) throws(LogError) -> UInt64 {
         let (file, head) = try opener.openHead(id)
         storage.close(file)
         return head.begin.baseIndex
-    }
-
-    /// Where the segment before `id` ends: the begin frame of `id` says it, which may be no further than the write buffer.
-    private func predecessorEnd(in id: UInt64, _ opener: SegmentOpener<S>) throws(LogError) -> SegmentEnd {
-        if let open = segments.pinOpen(id) {
-            let end = open.begin.predecessor
-            storage.close(open.release())
-            return end
-        }
-        let (file, head) = try opener.openHead(id)
-        storage.close(file)
-        return head.begin.predecessor
     }
 
     @inline(__always)

@@ -92,7 +92,7 @@ extension Log {
             } else {
                 guard i + 1 < ids.count else { return }
                 let successor = try self.begin(of: ids[i + 1])
-                let end = successor.predecessor
+                let end = try end(of: ids[i], begin, before: successor)
                 info = SegmentInfo(
                     id: ids[i], firstIndex: begin.baseIndex, endIndex: end.endIndex, bytes: end.endOffset, fileBytes: 0,
                     highestTime: successor.highestTime, isTail: false)
@@ -101,6 +101,24 @@ extension Log {
             info.firstIndex = max(info.firstIndex, first)
             info.fileBytes = try fileSize(of: ids[i])
             try infos.append(info)
+        }
+    }
+
+    /// Where a segment ends. A salvaged log may have lost the one behind it, so that the next one speaks of another.
+    private func end(of id: UInt64, _ begin: BeginPayload, before next: BeginPayload) throws(LogError) -> SegmentEnd {
+        if next.predecessor.id == id { return next.predecessor }
+        do throws(LogError) {
+            guard options.recovery == .salvage else {
+                throw LogError(.corrupt, "a segment file is missing; put it back", file: .segment(next.predecessor.id))
+            }
+            let opener = SegmentOpener(storage: storage, logID: logID, format: format, lends: false)
+            let segment = try opener.openAlone(id, before: next)
+            defer { storage.close(segment.release()) }
+            return SegmentEnd(id: id, endIndex: segment.endIndex, endOffset: segment.readableEnd, digest: Digest())
+        } catch {
+            // Nothing can be read of it then.
+            guard error.code == .corrupt, options.recovery == .salvage else { throw error }
+            return SegmentEnd(id: id, endIndex: begin.baseIndex, endOffset: 0, digest: Digest())
         }
     }
 

@@ -176,7 +176,12 @@ struct Recovery<S: Storage>: ~Copyable {
                     isKept = true
                     return
                 }
-                let knownEnd = clean ?? (metadata.cut.id == id ? metadata.cut : nil)
+                var knownEnd = clean ?? (metadata.cut.id == id ? metadata.cut : nil)
+                if knownEnd == nil, isEndLost(id, head) {
+                    var digest = Digest()
+                    digest.add(head.beginChecksum)
+                    knownEnd = SegmentEnd(id: id, endIndex: head.begin.baseIndex, endOffset: head.end, digest: digest)
+                }
                 isKept = try scanTail(id, file, head, knownEnd: knownEnd)
                 if isKept { return }
                 // An older segment is torn: it is the newest one now, and is looked at as such.
@@ -260,6 +265,12 @@ struct Recovery<S: Storage>: ~Copyable {
         throw LogError(
             .corrupt, "a segment file is missing; put it back, or read the rest with read_only and recovery=salvage",
             file: .segment(cut.id), index: cut.endIndex &- 1)
+    }
+
+    /// For salvage, of a segment that is the last one because those behind it are lost: whether the log was cut since it was begun, and not only in
+    /// one of those. Its frames do not say then which entries were dropped.
+    private func isEndLost(_ id: UInt64, _ head: SegmentHead) -> Bool {
+        options.recovery == .salvage && metadata.cut.id > id && metadata.epoch &- head.begin.epoch > 1
     }
 
     /// Every live segment but the first must follow the one before it, and the first must follow none that should be live.
@@ -471,7 +482,7 @@ struct Recovery<S: Storage>: ~Copyable {
         if lacksRepeat(ridden, head.begin) {
             // Nothing may be appended to it: once its predecessor is dropped, it would be all there is.
             isOpen = false
-            try takeRides(before: head.begin)
+            try takeRides(before: head.begin, of: id)
         }
         try keepTail(id, file, head, scan.table, at: point, isOpen: isOpen, fileSize: fileSize)
         return true
@@ -485,17 +496,17 @@ struct Recovery<S: Storage>: ~Copyable {
     }
 
     /// Looks for what a segment should repeat in those before it.
-    private mutating func takeRides(before newest: BeginPayload) throws(LogError) {
-        var begin = newest
+    private mutating func takeRides(before newest: BeginPayload, of tail: UInt64) throws(LogError) {
+        var (begin, id) = (newest, tail)
         while true {
             let expected = begin.predecessor
-            if expected.id == 0 || expected.id < metadata.lowestSegment { return try refuseLostRides(expected.id) }
-            let file = try openFile(expected.id)
+            // Ids fall on the way back: one that does not would lead round in a circle.
+            if expected.id == 0 || expected.id < metadata.lowestSegment || expected.id >= id {
+                return try refuseLostRides(expected.id)
+            }
+            id = expected.id
+            guard let (file, head) = try openRides(expected.id) else { return }
             defer { storage.close(file) }
-            let head = try SegmentHead.read(
-                file, id: expected.id, logID: metadata.logID, format: metadata.format, storage: storage
-            ).head
-            guard let head else { return try refuseLostRides(expected.id) }
             var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
             scan.ridden = RiddenMetadata(after: metadata.metadataSequence)
             let stop = try scan.run(to: expected.endOffset)
@@ -506,6 +517,16 @@ struct Recovery<S: Storage>: ~Copyable {
             swap(&ridden, &scan.ridden)
             if !lacksRepeat(ridden, head.begin) { return }
             begin = head.begin
+        }
+    }
+
+    /// nil: the segment is damaged or gone, and salvage goes on without what rode in it.
+    private func openRides(_ id: UInt64) throws(LogError) -> (file: FileHandle, head: SegmentHead)? {
+        do throws(LogError) {
+            return try opener.openHead(id)
+        } catch {
+            guard error.code == .corrupt, options.recovery == .salvage else { throw error }
+            return nil
         }
     }
 

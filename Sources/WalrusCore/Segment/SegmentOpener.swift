@@ -149,9 +149,19 @@ struct SegmentOpener<S: Storage> {
         return try openScanned(file, head, end, scan.table)
     }
 
-    /// Opens segment `id`, of which nothing says where it ends but its own frames.
-    func openToItsEnd(_ id: UInt64) throws(LogError) -> SegmentRef {
+    /// Opens segment `id`, whose successor is lost: `next` is what begins the one after that.
+    ///
+    /// Entries that a cut dropped look as good as any, so the segment's own frames say where it ends only if the log was not
+    /// cut since it was begun. Where it was, the side file says it, if it is of that time.
+    func openAlone(_ id: UInt64, before next: BeginPayload) throws(LogError) -> SegmentRef {
         let (file, head) = try openHead(id)
+        if head.begin.epoch != next.epoch {
+            storage.close(file)
+            guard let (side, header) = try SideFile.open(id, storage: storage) else { throw lostEnd(id) }
+            storage.close(side)
+            guard header.logID == logID, header.salt == head.header.salt, header.epoch == next.epoch else { throw lostEnd(id) }
+            return try open(id, end: header.descriptor.end)
+        }
         do throws(LogError) {
             var scan = try SegmentScan(storage: storage, file: file, head: head, capacity: 0)
             _ = try scan.run(to: nil)
@@ -163,6 +173,12 @@ struct SegmentOpener<S: Storage> {
             storage.close(file)
             throw error.located(in: .segment(id))
         }
+    }
+
+    private func lostEnd(_ id: UInt64) -> LogError {
+        LogError(
+            .corrupt, "the segment behind this one is missing, and nothing else tells which of its entries were dropped",
+            file: .segment(id))
     }
 
     private func openScanned(_ file: FileHandle, _ head: SegmentHead, _ end: SegmentEnd, _ table: consuming OffsetTable)

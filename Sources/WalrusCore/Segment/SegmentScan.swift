@@ -257,7 +257,7 @@ struct SegmentScan<S: Storage>: ~Copyable {
 extension SegmentScan where S: Storage {
     /// Goes on behind bad frames wherever good ones follow, for salvage: the entries between have no place in the table.
     mutating func skipGaps() throws(LogError) {
-        while let (offset, header) = try nextEntry(from: point.offset) {
+        while let (offset, header) = try nextFrame(from: point.offset) {
             while point.index < begin.baseIndex &+ UInt64(header.relativeIndex) {
                 table.append(offset: 0, highestTime: point.highestTime, digest: point.digest, durableIndex: claim)
                 point.index += 1
@@ -268,11 +268,13 @@ extension SegmentScan where S: Storage {
         goBack(to: point)
     }
 
-    private mutating func nextEntry(from start: UInt64) throws(LogError) -> (UInt64, FrameHeader)? {
+    /// The next entry, or the run that says what the entries behind it have for a term and a time.
+    private mutating func nextFrame(from start: UInt64) throws(LogError) -> (UInt64, FrameHeader)? {
         var at = (start &+ 7) & ~7
         while let data = window.nextData(from: at) {
             at = max(at, data & ~7)
-            if let header = try verifiedFrame(at: at)?.header, header.type == FrameType.entry,
+            if let header = try verifiedFrame(at: at)?.header,
+                header.type == FrameType.entry || header.type == FrameType.run,
                 begin.baseIndex &+ UInt64(header.relativeIndex) >= point.index,
                 UInt64(header.relativeIndex) <= window.fileSize / UInt64(FrameHeader.size)
             {
