@@ -46,6 +46,7 @@ static inline made_log_t *made_log(unsigned number) {
     player_t player = {.dir = fuzz_log_dir, .variant = made->variant, .on_value = made_value};
     input_t input = {bytes, sizeof bytes};
     check_remove_tree(AT_FDCWD, fuzz_log_dir);
+    fuzz_repeat_chance();
     player_open(&player, number / VARIANTS);
     /* A few entries at the end, whatever came before. */
     for (int i = 0; i < LOG_OPERATIONS && play(&player, &input, NULL); i++)
@@ -57,6 +58,7 @@ static inline made_log_t *made_log(unsigned number) {
     bool is_killed = number / VARIANTS % 2;
     if (is_killed) {
         CHECK_OK(walrus_sync(player.log));
+        usleep(20000); /* the background's files shall be there, or gone, each time */
         made->image = image_read(fuzz_log_dir);
     }
     CHECK_OK(walrus_close(player.log));
@@ -71,7 +73,7 @@ static inline made_log_t *made_log(unsigned number) {
 static inline void made_check(walrus_t *log) {
     const model_t *model = &made_current->model;
     uint64_t first = walrus_first_index(log), last = walrus_last_index(log);
-    CHECK_NOTE("what a damaged log shows");
+    CHECK_NOTE("what a damaged log shows, opened with %s", fuzz_opened_with);
     CHECK(first == 0 || (first >= model->first && last < model->next));
     for (uint64_t index = first; index != 0 && index <= last; index++) {
         walrus_entry_t entry;
