@@ -41,6 +41,19 @@ CASE(with_sync_interval_entries_become_durable_with_nobody_calling) {
     CHECK_OK(walrus_close(log));
 }
 
+/* Catches: a wait for an entry below the next index of a log that has no entries any more, which nothing ever ends. Found by the model test. */
+CASE(a_wait_for_an_entry_of_a_log_that_was_emptied_ends) {
+    for (int is_reset = 0; is_reset < 2; is_reset++) {
+        walrus_t *log = open_log(at("log-%d", is_reset), "sync=os");
+        for (uint64_t i = 1; i <= 3; i++)
+            append_payload(log, 10, i);
+        CHECK_OK(is_reset ? walrus_reset(log, 50) : walrus_truncate_front(log, 4));
+        CHECK_CODE(WALRUS_E_NOT_FOUND, walrus_wait_durable(log, 2, 3000));
+        CHECK_CODE(WALRUS_E_NOT_FOUND, walrus_wait_durable(log, 2, 0));
+        CHECK_OK(walrus_close(log));
+    }
+}
+
 /* Catches: an append that syncs by itself, which is what the interval is there to avoid. */
 CASE(with_sync_interval_appends_do_not_wait_for_a_sync) {
     hold_syncs();
