@@ -51,9 +51,11 @@ class Model:
         return walrus.CompactedError if 0 < index < self.first else None
 
     def appending_at(self, index: int) -> Refusal:
-        if index in (0, self.next) or (not self.ever_held and 1 <= index <= 1 << 63):
+        if index in (0, self.next):
             return None
-        return walrus.OutOfOrderError if index <= 1 << 63 else walrus.InvalidError
+        if self.ever_held:
+            return walrus.OutOfOrderError
+        return None if index <= 1 << 63 else walrus.InvalidError
 
     def truncating(self, index: int) -> Refusal:
         if index >= self.next:
