@@ -591,7 +591,7 @@ private let texts: [String] = [
         #expect(code("\"major\":1,\"minor\":0", "\"major\":2,\"anything\":0") == .version)
         #expect(code("\"minor\":0", "\"minor\":7") == nil && code("Z\"}", "Z\",\"more\":1}") == .corrupt)
         #expect(try decode("\"minor\":0", "\"minor\":7").id == 3)
-        #expect(code("\"first_frame\":4096", "\"first_frame\":8192") == .unsupported)
+        #expect(code("\"first_frame\":4096", "\"first_frame\":8192") == .version)
         #expect(code("\"segment\":3", "\"segment\":03") == .corrupt && code("}", "} x") == .corrupt)
     }
 

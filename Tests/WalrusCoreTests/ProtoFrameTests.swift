@@ -552,7 +552,7 @@ private let sizes = [0, 1, 2, 7, 8, 90, 127, 128, 129, 255, 4096, 16383, 16384, 
         #expect(code([0x10, 2] + rest) == .version && code([0x10, 2, 0x7f, 0xff]) == .version && code([]) == .version)
         #expect(code([0x10, 1, 0x18, 7] + rest + field(9, [1])) == nil && code([0x10, 1] + rest + field(9, [1])) == .corrupt)
         #expect(code([0x10, 1, 0x18, 7] + rest + [0x7f]) == .corrupt)
-        #expect(code([0x10, 1, 0x20, 1] + field(5, Array(0...15))) == .unsupported)
+        #expect(code([0x10, 1, 0x20, 1] + field(5, Array(0...15))) == .version)
         #expect(code([0x10, 1, 0x20, 0x80, 0x20] + field(5, Array(0...14))) == .corrupt)
         #expect(code([0x10, 1, 0x18, 0] + rest) == .corrupt)
     }
