@@ -42,11 +42,13 @@ static inline void seal_json_frames(unsigned char *bytes, size_t size) {
         unsigned char *newline = memchr(bytes + at, '\n', size - at);
         if (newline == NULL || newline - bytes < (ptrdiff_t)at + 40)
             return;
-        frame_t frame = {.offset = at, .end = (size_t)(newline - bytes) + 1};
-        char check[9];
-        snprintf(check, sizeof check, "%08x", json_checksum(bytes, &frame));
-        memcpy(bytes + at + 6, check, 8);
-        at = frame.end;
+        /* The durable distance stays what it is; where the digits are none, it becomes one. */
+        uint64_t packed = json_digits(bytes + at + 6, 7);
+        unsigned distance = packed == UINT64_MAX ? 1 : (unsigned)(packed >> 2 & 255);
+        size_t end = (size_t)(newline - bytes) + 1;
+        uint32_t check = json_check(json_salt(bytes), at, bytes + at, end - at, distance);
+        put_json_digits((char *)bytes + at + 6, 7, (uint64_t)check << 10 | distance << 2);
+        at = end;
     }
 }
 
