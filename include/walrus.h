@@ -186,7 +186,8 @@ typedef struct walrus_entry {
  *                                process and follows it: see "Read-only handles" below
  *   recovery          torn_tail  strict: refuse to cut anything (TORN); torn_tail: cut an unfinished
  *                                tail, refuse damage to what had been durable (CORRUPT); salvage (needs
- *                                read_only): read whatever is readable, gaps answer CORRUPT
+ *                                read_only): read whatever is readable, gaps answer CORRUPT; behind a gap of a
+ *                                binary segment term and timestamp may be those from before it
  *   sync              always     when an append returns, its entry is - always: on stable storage; interval:
  *                                handed to the operating system, and synced in the background; os: handed
  *                                to the operating system; none: in memory, up to buffer_size
