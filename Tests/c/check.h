@@ -13,7 +13,7 @@
  * CHECK_NOTE, which is also how a case that was killed tells how far it had come.
  *
  * Arguments of a test program: the part of a name; only cases that contain it are run. WALRUS_TEST_INLINE=1 runs them
- * without a process of their own, for a debugger.
+ * without a process of their own, for a debugger; WALRUS_TEST_FIRST=1 ends them at the first failure.
  *
  * CHECK_IS_FUZZED, defined before this file is included: for the fuzz targets, which have a main and directories of their own, and whose
  * failed checks are crashes.
@@ -370,6 +370,8 @@ int main(int argc, char **argv) {
         int result = check_run(test);
         passed += result == 1;
         failed += result == 0;
+        if (failed > 0 && getenv("WALRUS_TEST_FIRST") != NULL)
+            break;
     }
     printf("%s: %d passed, %d failed\n", name, passed, failed);
     return failed == 0 ? 0 : 1;
