@@ -97,9 +97,11 @@ class LogMachine(RuleBasedStateMachine):
         )
         self.is_buffered = False
 
-    @initialize(settings=settings_of_an_open)
-    def create(self, settings: Any) -> None:
+    @initialize(settings=settings_of_an_open, sources=st.lists(records, max_size=12))
+    def create(self, settings: Any, sources: List[walrus.Record]) -> None:
         self.open(settings)
+        if sources:  # else it is one that never held an entry
+            self.append_batch(sources, None)
 
     def close(self) -> None:
         for cursor, _ in self.cursors:
@@ -206,7 +208,7 @@ class LogMachine(RuleBasedStateMachine):
         if refusal is None:
             self.appended(index, [record], wanted, sync)
 
-    @rule(sources=st.lists(records, max_size=5), sync=syncs)
+    @rule(sources=st.lists(records, max_size=12), sync=syncs)
     def append_batch(self, sources: List[walrus.Record], sync: Optional[str]) -> None:
         indexes = self.log.append_batch(sources, sync=sync)
         assert len(indexes) == len(sources)
@@ -294,6 +296,16 @@ class LogMachine(RuleBasedStateMachine):
                 self.cut(index + 1)
             self.model.truncate(index)
 
+    @precondition(lambda self: len(self.model.entries) > 1)
+    @rule(part=st.integers(1, 7), looks=st.booleans())
+    def truncate_within(self, part: int, looks: bool) -> None:
+        """With somebody who stands at the end."""
+        cursor = [self.log.cursor(self.model.next), self.model.next]
+        self.cursors = self.cursors[:2] + [cursor]
+        self.truncate((part, -1))
+        if looks:
+            self.cursors_stand_where_they_should()
+
     @rule(place=places)
     def truncate_front(self, place: Tuple[int, int]) -> None:
         index = self.place(place)
@@ -302,6 +314,7 @@ class LogMachine(RuleBasedStateMachine):
         if refusal is None:
             self.model.truncate_front(index)
 
+    @precondition(lambda self: not self.model.ever_held or len(self.model.entries) > 8)
     @rule(index=st.sampled_from([1, 2, 50, 1 << 40, 1 << 62]))
     def reset(self, index: int) -> None:
         self.log.reset(index)
@@ -398,6 +411,13 @@ class LogMachine(RuleBasedStateMachine):
             except (walrus.NotFoundError, walrus.CompactedError):
                 pass
         assert cursor[0].position == cursor[1]
+
+    @precondition(lambda self: self.cursors)
+    @rule()
+    def cursors_stand_where_they_should(self) -> None:
+        """No invariant: a cursor that is asked takes notice of a truncation before it reads."""
+        for cursor, index in self.cursors:
+            assert cursor.position == index, f"a cursor stands before {cursor.position}, not before {index}"
 
     # ---- Reading
 
