@@ -48,9 +48,8 @@ static inline bool is_json(const unsigned char *segment, size_t size) {
 }
 
 static inline uint32_t json_salt(const unsigned char *segment) {
-    const char *field = memmem(segment, FIRST_FRAME, "\"salt\":\"", 8);
-    CHECK(field != NULL);
-    return (uint32_t)strtoul(field + 8, NULL, 16);
+    const char *field = memmem(segment, FIRST_FRAME - 8, "\"salt\":\"", 8);
+    return field == NULL ? 0 : (uint32_t)strtoul(field + 8, NULL, 16); /* without one nothing verifies */
 }
 
 static const char json_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -129,11 +128,13 @@ static inline uint32_t proto_salt(const unsigned char *segment) {
     while (at < end && *at != 0x3d) {
         unsigned kind = *at++ & 7;
         uint64_t value;
-        at += load_varint(at, end, &value);
+        size_t count = load_varint(at, end, &value);
+        at += count;
+        if (count == 0 || (kind == 2 && value > (uint64_t)(end - at)))
+            return 0; /* a damaged header: nothing verifies */
         at += kind == 2 ? value : 0;
     }
-    CHECK(at < end);
-    return (uint32_t)load(at + 1, 4);
+    return end - at < 5 ? 0 : (uint32_t)load(at + 1, 4);
 }
 
 static inline uint32_t proto_checksum(const unsigned char *segment, const frame_t *frame) {
