@@ -432,7 +432,7 @@ struct Recovery<S: Storage>: ~Copyable {
             claim = max(claim, knownEnd.endIndex &- 1)
             if stop != .atLimit || scan.point.index != knownEnd.endIndex || scan.point.digest != knownEnd.digest {
                 guard options.recovery == .salvage else { throw corruption(id, at: scan.point, upTo: knownEnd.endIndex &- 1) }
-                try scan.skipGaps()
+                try scan.skipGaps(to: knownEnd.endOffset)
             }
             scan.goBack(to: scan.point)
             try refuseLoss(id, scan.point, claim)
@@ -560,7 +560,7 @@ struct Recovery<S: Storage>: ~Copyable {
         // What is declared durable of a batch declares all of it, so its unfinished end is no torn write.
         if claim >= scan.lastWhole.index {
             guard options.recovery == .salvage else { throw corruption(id, at: tear, upTo: claim) }
-            try scan.skipGaps()
+            try scan.skipGaps(to: nil)
             report.reason = .reordered
             needsCut = true
             return

@@ -255,15 +255,16 @@ struct SegmentScan<S: Storage>: ~Copyable {
 }
 
 extension SegmentScan where S: Storage {
-    /// Goes on behind bad frames wherever good ones follow, for salvage: the entries between have no place in the table.
-    mutating func skipGaps() throws(LogError) {
-        while let (offset, header) = try nextFrame(from: point.offset) {
+    /// Goes on behind bad frames wherever good ones follow, for salvage: the entries between have no place in the table. `end`: where the log was
+    /// cut, if that is known; what looks good behind it was dropped.
+    mutating func skipGaps(to end: UInt64?) throws(LogError) {
+        while let (offset, header) = try nextFrame(from: point.offset), offset < end ?? .max {
             while point.index < begin.baseIndex &+ UInt64(header.relativeIndex) {
                 table.append(offset: 0, highestTime: point.highestTime, digest: point.digest, durableIndex: claim)
                 point.index += 1
             }
             point.offset = offset
-            if case .atLimit = try run(to: nil) { break }
+            if case .atLimit = try run(to: end) { break }
         }
         goBack(to: point)
     }
