@@ -351,7 +351,8 @@ struct Recovery<S: Storage>: ~Copyable {
     /// Whether a frame follows where a side file says that the log was closed. Then it is an older close: a side file that was made in
     /// place of that one, and not synced, may hold those bytes again after a power cut.
     private func goesOn(_ file: FileHandle, _ head: SegmentHead, behind end: SegmentEnd) throws(LogError) -> Bool {
-        if metadata.cut.id == end.id { return false }
+        // Where the end lies outside the file nothing follows it, and `openClean` refuses the table.
+        guard metadata.cut.id != end.id, end.endOffset < (try storage.size(file)) else { return false }
         let prefix = try Memory(count: metadata.format.outlineSize)
         let got = try storage.read(file, at: end.endOffset, into: prefix.bytes)
         prefix.bytes.zero(got, prefix.bytes.count - got)
