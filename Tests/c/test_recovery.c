@@ -500,8 +500,9 @@ CASE(a_lost_segment_that_the_log_was_cut_in_is_missed) {
         CHECK(unlink(path) == 0);
         image_t *before = image_read(copy);
         CHECK_CODE(WALRUS_E_CORRUPT, walrus_open(copy, NULL, &log));
-        CHECK_U64(last, last_error().index);
-        CHECK_TEXT(strrchr(path, '/'), strrchr(last_error().path, '/'));
+        walrus_error_t error = last_error();
+        CHECK_U64(last, error.index);
+        CHECK_TEXT(strrchr(path, '/'), strrchr(error.path, '/'));
         CHECK_UNTOUCHED(before, copy);
         log = open_log(copy, "recovery=salvage read_only=true");
         walrus_entry_t entry;

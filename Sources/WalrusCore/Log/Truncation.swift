@@ -32,8 +32,7 @@ extension Log {
 
     private func cut(after index: UInt64) throws(LogError) {
         let segment = try pin(index)
-        var isTaken = false
-        defer { if !isTaken { storage.close(segment.release()) } }
+        defer { storage.close(segment.release()) }
         let end = try placeAfter(index, in: segment)
         try writer.withLock { (writer) throws(LogError) in
             if commit.isPoisoned { throw GroupCommit.poisonedError }
@@ -50,7 +49,7 @@ extension Log {
             } catch {
                 throw poison(error)
             }
-            try dropEntries(behind: end, in: segment, isTaken: &isTaken, &writer)
+            try dropEntries(behind: end, in: segment, &writer)
             forgetDropped(durable: min(commit.durableIndex, end.index - 1))
         }
         wakeWaiters()
@@ -71,29 +70,28 @@ extension Log {
         }
     }
 
-    /// Takes what the slots say is cut off away from readers and writer. `isTaken`: the caller's reference to the segment is
-    /// the table's from now on.
+    /// Takes what the slots say is cut off away from readers and writer.
     private func dropEntries(
-        behind end: ScanPoint, in segment: SegmentRef, isTaken: inout Bool, _ writer: inout LogWriter<S>
+        behind end: ScanPoint, in segment: SegmentRef, _ writer: inout LogWriter<S>
     ) throws(LogError) {
         lowerBounds(next: end.index)
         writer.counts.truncations += 1
         let tailFile = writer.tail.segment == segment ? writer.tail.file : .none
+        // Since it was pinned the table may have evicted it, and another reader may have opened it anew. It is held from here on until it is
+        // the last one, which is never evicted: nobody may find the log without it.
+        var last = segment
+        while true {
+            if let open = segments.pinOpen(segment.id) {
+                last = open
+                break
+            }
+            segment.retain()
+            if let unwanted = try segments.install(segment) { storage.close(unwanted.release()) }
+        }
+        defer { storage.close(last.release()) }
         dropSegments(above: segment.id, &writer)
         // If it was rotated away meanwhile it waits for a sync that it has had, as far as it still counts.
         dropUnsynced(from: segment.id, &writer)
-        // Since it was pinned the table may have evicted it, and another reader may have opened it anew.
-        var last = segment
-        while !isTaken && last == segment {
-            if let open = segments.pinOpen(segment.id) {
-                last = open
-                storage.close(open.release())
-                break
-            }
-            let unwanted = try segments.install(segment)
-            isTaken = unwanted != segment
-            if isTaken, let unwanted { storage.close(unwanted.release()) }
-        }
         last.shrink(toEnd: end)
         // The next rotation cuts its file to where it ends: retention has to ask anew how large that is.
         segments.noteFileSize(of: segment.id, 0)
@@ -241,8 +239,7 @@ extension Log {
     /// Keeps what is below `from`. Until the slots are updated the new segment is of an epoch that has not come.
     private func replace<R: Records>(_ from: UInt64, _ records: R) throws(LogError) {
         let segment = try pin(from - 1)
-        var isTaken = false
-        defer { if !isTaken { storage.close(segment.release()) } }
+        defer { storage.close(segment.release()) }
         let end = try placeAfter(from - 1, in: segment)
         try writer.withLock { (writer) throws(LogError) in
             var fresh = try prepare(records, from, behind: end, in: segment, &writer)
@@ -256,7 +253,7 @@ extension Log {
                 writer.drop(new, file: fresh.file)
                 throw poison(error)
             }
-            try dropEntries(behind: end, in: segment, isTaken: &isTaken, &writer)
+            try dropEntries(behind: end, in: segment, &writer)
             try takeOver(&fresh, new, &writer)
         }
     }
