@@ -626,6 +626,33 @@ VARIANT_CASES(a_log_without_the_segment_that_was_cut_last_is_refused) {
     }
 }
 
+/* Catches: salvage that takes a good segment file under another's name for one whose header is damaged: cut where nobody knows, its dropped entries are back. Found by
+ * fuzzing. */
+CASE(salvage_reads_nothing_of_a_segment_under_another_name) {
+    walrus_t *log = open_log(in_memory("log"), "sync=always");
+    for (uint64_t i = 1; i <= 10; i++)
+        append_payload(log, 100, i);
+    CHECK_OK(walrus_truncate(log, 5));
+    for (uint64_t i = 6; i <= 10; i++)
+        append_payload(log, 120, 100 + i);
+    image_t *image = image_read(in_memory("log"));
+    CHECK_OK(walrus_close(log));
+    image_file_t *second = segment_from(image, 6), *first = segment_from(image, 1);
+    memcpy(second->bytes, first->bytes, first->size < second->size ? first->size : second->size);
+    image_write(image, in_memory("damaged"));
+    log = open_log(in_memory("damaged"), "recovery=salvage read_only=true");
+    for (uint64_t i = 1; i <= 10; i++) {
+        walrus_entry_t entry;
+        CHECK_NOTE("entry %" PRIu64, i);
+        if (i <= 5)
+            check_entry(log, i, 100, i);
+        else
+            CHECK(walrus_get(log, i, &entry) != WALRUS_OK);
+    }
+    CHECK_OK(walrus_close(log));
+    image_free(image);
+}
+
 /* Catches: salvage that goes on behind damage with the next entry, and passes over the frame before it, which says which term it has. Found by
  * fuzzing. */
 VARIANT_CASES(salvage_heeds_a_change_of_terms_behind_damage) {

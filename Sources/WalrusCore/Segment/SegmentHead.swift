@@ -18,7 +18,11 @@ struct SegmentHead {
         guard format == .binary else { return nil }
         let buffer = try Memory(count: most)
         let got = try storage.read(file, at: 0, into: buffer.bytes)
-        guard got > Int(SegmentHeader.firstFrame) else { return nil }
+        let first = Int(SegmentHeader.firstFrame)
+        guard got > first else { return nil }
+        // A good header says that the file belongs elsewhere: what counts of its frames is told there, not here.
+        let isGood = (try? SegmentHeader.decode(buffer.bytes.bytes.slice(0, first), file: .segment(id))) != nil
+        if isGood { return nil }
         let header = SegmentHeader(logID: logID, id: id, salt: SegmentHeader.salt(in: buffer.bytes.bytes), created: 0)
         return try decodeBegin(buffer.bytes.bytes.slice(0, got), header)
     }
