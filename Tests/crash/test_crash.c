@@ -469,6 +469,11 @@ static void one_workload(uint64_t seed, const char *how, int lies, bool fail, do
     run->created = SIZE_MAX;
     payloads_are_text = seed & 1;
     session_begin(&run->session, in_memory("run-1"), how, seed);
+    /* After a failed sync a log with padding asks the device, by a direct read, what it has. Here that read shows the page cache, so what the
+     * failed sync left there would pass for what is on the disk. The simulation has a device to ask. */
+    char *padding = strstr(run->session.text, " sync_padding=4096");
+    if (fail && padding != NULL)
+        memmove(padding, padding + strlen(" sync_padding=4096"), strlen(padding + strlen(" sync_padding=4096")) + 1);
     run->blocks = strstr(run->session.text, "sync_padding=4096") != NULL;
     check_remove_tree(AT_FDCWD, run->session.directory);
     recorder.lies = lies & LIE_PARENT; /* the others begin behind the creation, which would be too easy to find out */
