@@ -145,7 +145,8 @@ CASE(damage_to_the_source_is_told_of_the_source) {
     CHECK(find_payload(in_memory("source"), 1000, 5, path, &offset));
     flip_in_file(path, offset + 10, 1);
     CHECK_CODE(WALRUS_E_CORRUPT, walrus_convert(in_memory("source"), in_memory("copy"), NULL, NULL, NULL));
-    CHECK_TEXT(path, last_error().path);
+    walrus_error_t error = last_error();
+    CHECK_TEXT(path, error.path);
     CHECK_U64(5, last_error().index);
 }
 
